@@ -1,0 +1,123 @@
+"""The protocol every backend keeps, and the values it takes and returns."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+
+
+class Stage(StrEnum):
+    """The stages of a job, by the names of Hugging Face Jobs."""
+
+    SCHEDULING = "SCHEDULING"
+    RUNNING = "RUNNING"
+    COMPLETED = "COMPLETED"
+    ERROR = "ERROR"
+    CANCELED = "CANCELED"
+    DELETED = "DELETED"
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether a job in this stage will never change again."""
+        return self not in (Stage.SCHEDULING, Stage.RUNNING)
+
+
+@dataclass(frozen=True, slots=True)
+class JobSpec:
+    """What to run: a self-contained script, where, for how long, and under which run key.
+
+    `timeout_s` is in seconds per attempt (None: no limit). `secrets` are handed over in memory only.
+    `part` is the least part number this submission may take; the backend takes the next free one.
+    """
+
+    kind: str
+    method: str
+    run: str
+    script: str
+    hardware: str
+    namespace: str
+    timeout_s: int | None = None
+    attempts: int = 1
+    uses_all_devices: bool = False
+    env: Mapping[str, str] = field(default_factory=dict[str, str])
+    secrets: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One run of a script, as its backend knows it now. Times are UTC."""
+
+    id: str
+    namespace: str
+    backend: str
+    kind: str
+    method: str
+    run: str
+    part: int
+    hardware: str
+    stage: Stage
+    created_at: datetime
+    message: str = ""
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    exit_code: int | None = None
+    attempt: int = 1
+    attempts: int = 1
+    timeout_s: int | None = None
+    run_tag: str = ""
+    output_path: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """The answer to a submit: the job, and whether it existed already."""
+
+    job: Job
+    already_submitted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LogPiece:
+    """Consecutive log lines; `start`, `end` and the end of each line are positions that `logs` takes as cursor."""
+
+    lines: list[str]
+    start: int
+    end: int
+    ends: list[int]
+
+
+class Backend(Protocol):
+    """Runs jobs and tells of them. Ids given to it are bare and already checked for shape."""
+
+    name: str
+
+    async def submit(self, spec: JobSpec) -> Submission:
+        """Start a job, or return the one of this run that is scheduled, running or completed.
+
+        Raises BackendUnavailable where no job can be run.
+        """
+        ...
+
+    async def inspect(self, job_id: str) -> Job:
+        """Return the job as it is now. Raises UnknownJob."""
+        ...
+
+    async def list(self, limit: int) -> list[Job]:
+        """Return the newest jobs first, at most `limit`."""
+        ...
+
+    async def script(self, job_id: str) -> str:
+        """Return the text of the script the job runs. Raises UnknownJob."""
+        ...
+
+    async def logs(self, job_id: str, *, tail: int | None = None, cursor: int | None = None) -> LogPiece:
+        """Return the last `tail` lines, or the lines after `cursor`; never more than 1 MB at once.
+
+        A piece with `start == end` says that there is nothing (more) now. Raises UnknownJob.
+        """
+        ...
+
+    async def cancel(self, job_id: str) -> Job:
+        """Ask the job to stop and return it; a job that is over is returned as it is. Raises UnknownJob."""
+        ...

@@ -1,0 +1,78 @@
+"""Why a job ended in ERROR, where that is certain, and the call that mends it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from trl_mcp.backends.base import Job, Stage
+from trl_mcp.monitor.masking import clean_line
+from trl_mcp.monitor.progress import Progress
+from trl_mcp.values import ToolName, call
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """What ended a job: a code, the cause in words, the line that shows it, and what to do."""
+
+    code: str
+    cause: str
+    evidence: str
+    fix: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Cause:
+    code: str
+    words: tuple[str, ...]
+    cause: str
+    fix: Callable[[Job], str]
+
+
+def _continue(job: Job) -> str:
+    return call(ToolName.START_JOB, id=job.id)
+
+
+def _continue_longer(job: Job) -> str:
+    minutes = max(1, 2 * (job.timeout_s or 1800) // 60)
+    return call(ToolName.START_JOB, id=job.id, timeout=f"{minutes}m")
+
+
+def _continue_smaller(job: Job) -> str:
+    return f'{ToolName.START_JOB}(id="{job.id}", trainer_args=["per_device_train_batch_size=1"])'
+
+
+def _free_disk(job: Job) -> str:
+    return f"Free some disk space, then {_continue(job)}"
+
+
+def _read_log(job: Job) -> str:
+    return call(ToolName.JOB_LOGS, job_id=job.id, show="errors")
+
+
+# The first that fits is taken: the surest signs stand first.
+_CAUSES = (
+    _Cause("timeout", ("job timeout",), "The job ran into its timeout.", _continue_longer),
+    _Cause("disk_full", ("no space left on device",), "The disk was full.", _free_disk),
+    _Cause(
+        "out_of_memory",
+        ("out of memory", "outofmemoryerror", "cannot allocate memory"),
+        "The device's memory was not enough for a batch.",
+        _continue_smaller,
+    ),
+    _Cause("no_rows", ("can be trained on",), "No row of the data could be used.", _read_log),
+    _Cause("environment", ("environment could not be made",), "The packages could not be installed.", _read_log),
+    _Cause("supervisor_lost", ("supervisor ended",), "The run was cut off from outside.", _continue),
+    _Cause("killed", ("signal 9",), "The job was killed from outside: by a person, or for want of memory.", _continue),
+)
+
+
+def diagnose(job: Job, progress: Progress, last_lines: list[str]) -> Diagnosis | None:
+    """Return what ended a job in ERROR; with an unknown cause the code is "failed". None for any other stage."""
+    if job.stage is not Stage.ERROR:
+        return None
+    signs = [job.message, progress.error, *(clean_line(line) for line in reversed(last_lines))]
+    for cause in _CAUSES:
+        for sign in signs:
+            if any(word in sign.lower() for word in cause.words):
+                return Diagnosis(cause.code, cause.cause, sign[:300], cause.fix(job))
+    evidence = progress.error or next((line for line in signs[2:] if "Error" in line), job.message)
+    return Diagnosis("failed", "The script ended with an error of its own.", evidence[:300], _read_log(job))

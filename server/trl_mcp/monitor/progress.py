@@ -1,0 +1,129 @@
+"""Progress lines of a job -> what it has done so far."""
+
+import json
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+_PREFIX = "TRL_MCP "
+_BOOKKEEPING = {"kind", "step", "max_steps", "epoch", "elapsed_s"}
+_WINDOW = 40
+_FLAT = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class ProgressEvent:
+    """One progress line: its kind and its fields."""
+
+    kind: str
+    fields: dict[str, Any]
+
+    @property
+    def step(self) -> int:
+        """The optimizer step the event speaks of, 0 where it names none."""
+        step = self.fields.get("step")
+        return step if isinstance(step, int) else 0
+
+
+def parse_line(line: str, tag: str) -> ProgressEvent | None:
+    """Return the event of a progress line of the job with this tag, None for any other line."""
+    prefix = f"{_PREFIX}{tag} "
+    if not tag or not line.startswith(prefix):
+        return None
+    try:
+        fields = json.loads(line.removeprefix(prefix))
+    except ValueError:
+        return None
+    if not isinstance(fields, dict) or not isinstance(kind := cast(dict[str, Any], fields).get("kind"), str):
+        return None
+    return ProgressEvent(kind, cast(dict[str, Any], fields))
+
+
+def parse_lines(lines: Iterable[str], tag: str) -> Iterator[ProgressEvent]:
+    """Return the events among the lines."""
+    return (event for line in lines if (event := parse_line(line, tag)) is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a job is, from the last lines of its log. Times are seconds, `percent` 0 to 100."""
+
+    step: int = 0
+    max_steps: int = 0
+    epoch: float | None = None
+    metrics: dict[str, float | str] = field(default_factory=dict[str, "float | str"])
+    trend: str | None = None
+    eta_s: int | None = None
+    resume_step: int | None = None
+    is_training: bool = False
+    samples: tuple[dict[str, Any], ...] = ()
+    error: str = ""
+
+    @property
+    def percent(self) -> float:
+        """The share of steps done."""
+        return round(100 * self.step / self.max_steps, 1) if self.max_steps else 0.0
+
+
+def summarize(events: Iterable[ProgressEvent]) -> Progress:
+    """Return where the job stands. The events are those of its last attempt's log, oldest first."""
+    events = list(events)
+    logs = [event for event in events if event.kind == "log"]
+    starts = [event for event in events if event.kind == "start"]
+    saved = [event.step for event in events if event.kind == "checkpoint"]
+    errors = [str(event.fields.get("message", "")) for event in events if event.kind == "error"]
+    last = max((event.step for event in events), default=0)
+    return Progress(
+        step=last,
+        max_steps=_latest(events, "max_steps"),
+        epoch=logs[-1].fields.get("epoch") if logs else None,
+        metrics=_metrics(logs),
+        trend=trend([event.fields["loss"] for event in logs if "loss" in event.fields]),
+        eta_s=_eta(logs),
+        resume_step=saved[-1] if saved else _latest(starts, "resume_step") or None,
+        is_training=bool(logs) or any("max_steps" in event.fields for event in starts),
+        samples=tuple(event.fields for event in events if event.kind == "sample" and "prompt" in event.fields),
+        error=errors[-1] if errors else "",
+    )
+
+
+def _latest(events: list[ProgressEvent], name: str) -> int:
+    values = [event.fields[name] for event in events if isinstance(event.fields.get(name), int)]
+    return values[-1] if values else 0
+
+
+def _metrics(logs: list[ProgressEvent]) -> dict[str, float | str]:
+    """Return the newest value of every metric; evaluation and training report in lines of their own."""
+    merged: dict[str, float | str] = {}
+    for event in logs[-_WINDOW:]:
+        merged |= {name: value for name, value in event.fields.items() if name not in _BOOKKEEPING}
+    return merged
+
+
+def trend(losses: list[float | str]) -> str | None:
+    """Tell where a loss goes: falling, flat or rising by more than 2 % between the halves of its last 40 values, or nan.
+
+    None for fewer than four values.
+    """
+    window = losses[-_WINDOW:]
+    if any(isinstance(value, str) or not math.isfinite(value) for value in window):
+        return "nan"
+    numbers = cast(list[float], window)
+    if len(numbers) < 4:
+        return None
+    half = len(numbers) // 2
+    before, after = sum(numbers[:half]) / half, sum(numbers[-half:]) / half
+    if abs(after - before) <= _FLAT * max(abs(before), 1e-12):
+        return "flat"
+    return "falling" if after < before else "rising"
+
+
+def _eta(logs: list[ProgressEvent]) -> int | None:
+    """Return the seconds left by the pace of the last log lines."""
+    timed = [event for event in logs[-_WINDOW:] if event.step and "elapsed_s" in event.fields]
+    if len(timed) < 2 or timed[-1].step <= timed[0].step or "max_steps" not in timed[-1].fields:
+        return None
+    first, last = timed[0], timed[-1]
+    pace = (last.fields["elapsed_s"] - first.fields["elapsed_s"]) / (last.step - first.step)
+    return max(0, round(pace * (last.fields["max_steps"] - last.step)))

@@ -1,0 +1,104 @@
+"""A job -> the plan that goes on with it, or runs it again. The job's own script is used; only RUN changes."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import cast
+
+from trl_mcp.backends.base import Job, Stage
+from trl_mcp.errors import InvalidArguments, NotFound
+from trl_mcp.plan.plan import Plan
+from trl_mcp.recipes.names import CONTINUABLE
+from trl_mcp.recipes.trainer_arguments import check_trainer_arguments
+from trl_mcp.render.script import read_run, replace_run
+
+_RERUN = re.compile(r"([0-9a-f]{12})(?:r(\d+))?")
+_ONLY_LARGER = ("num_train_epochs", "max_steps")
+
+
+def plan_continuation(job: Job, script: str, given: Mapping[str, object], timeout_s: int | None, attempts: int) -> Plan:
+    """Return the plan of a job's next part (it failed, was cancelled or timed out) or of its run anew (it completed).
+
+    Raises InvalidArguments for a trainer argument that may not change any more, NotFound where what it reads is gone.
+    """
+    run = read_run(script) if job.kind == "training" else {}
+    config = _changed_config(run, given)
+    key = next_run_key(job.run) if job.stage is Stage.COMPLETED else job.run
+    for name in ("model", "dataset"):
+        _check_still_there(name, str(run.get(name, "")))
+    if run:
+        script = replace_run(script, run | {"run_key": key, "config": config})
+    verb = "again" if job.stage is Stage.COMPLETED else "continued"
+    changed = ", ".join(f"{name} {value}" for name, value in config.items() if _config(run).get(name) != value)
+    return Plan(
+        kind=job.kind,
+        method=job.method,
+        run=key,
+        script=script,
+        hardware=job.hardware,
+        namespace=job.namespace,
+        timeout_s=timeout_s if timeout_s is not None else job.timeout_s,
+        attempts=attempts,
+        recipe=f"{job.id} {verb}" + (f", with {changed}" if changed else ", nothing changed"),
+        data=f"as in {job.id}",
+        facts={},
+        asked={},
+        continues=job.id,
+    )
+
+
+def next_run_key(key: str) -> str:
+    """Return the key of a completed job's next run: the key with its counter raised by one."""
+    found = _RERUN.fullmatch(key)
+    if found is None:
+        raise ValueError(f"{key} is no run key")
+    return f"{found.group(1)}r{int(found.group(2) or 0) + 1}"
+
+
+def _config(run: Mapping[str, object]) -> dict[str, object]:
+    return cast(dict[str, object], run.get("config", {}))
+
+
+def _changed_config(run: Mapping[str, object], given: Mapping[str, object]) -> dict[str, object]:
+    before = _config(run)
+    if not given:
+        return before
+    if not run:
+        raise InvalidArguments("This job is no training; it has no trainer arguments.", next_step="Leave them out.")
+    checked = check_trainer_arguments(f"{str(run['method']).upper()}Config", given)
+    refused = sorted({*checked.config, *checked.lora} - CONTINUABLE)
+    if refused:
+        raise InvalidArguments(
+            f"{', '.join(refused)} cannot change in a run that goes on.",
+            allowed=f"What may change: {', '.join(sorted(CONTINUABLE))}.",
+            next_step="For anything else submit a new training.",
+        )
+    for name in _ONLY_LARGER:
+        new, old = checked.config.get(name), before.get(name)
+        if isinstance(new, (int, float)) and isinstance(old, (int, float)) and new < old:
+            raise InvalidArguments(f"{name} was {old} and can only become larger, not {new}.")
+    return _same_batch(before, before | checked.config)
+
+
+def _same_batch(before: dict[str, object], after: dict[str, object]) -> dict[str, object]:
+    """Return the config with the other half of the batch split adjusted, so that a step sees as many rows as before."""
+    device, steps = "per_device_train_batch_size", "gradient_accumulation_steps"
+    batch = cast(int, before[device]) * cast(int, before[steps])
+    changed, other = (steps, device) if after[steps] != before[steps] else (device, steps)
+    if after[changed] != before[changed] and after[other] == before[other]:
+        size = cast(int, after[changed])
+        if size < 1 or batch % size:
+            raise InvalidArguments(f"{changed} cannot be {size}: it must divide the batch size, {batch}.")
+        after = after | {other: batch // size}
+    if cast(int, after[device]) * cast(int, after[steps]) != batch:
+        raise InvalidArguments(f"{device} x {steps} must stay the batch size, {batch}.")
+    return after
+
+
+def _check_still_there(argument: str, reference: str) -> None:
+    path = Path(reference)
+    if path.is_absolute() and not path.exists():
+        raise NotFound(
+            f'The {argument} of this job, "{path.name}", is no longer where it was.',
+            next_step="Put it back, or submit a new training. Nothing was started.",
+        )

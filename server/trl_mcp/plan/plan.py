@@ -1,0 +1,94 @@
+"""The plan: all that is decided before a job starts, and its store on disk."""
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from trl_mcp.errors import UnknownPlan
+from trl_mcp.values import Finding, Severity, ToolName
+
+PLAN_SECONDS = 24 * 3600
+
+
+class Plan(BaseModel):
+    """A job that could be started: its script, where and for how long it runs, and what was found.
+
+    `asked` are the arguments it was made from, so that start_job can make it again and see what has changed.
+    `continues` is the job whose run it goes on with. `timeout_s` is in seconds, None for no limit.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    kind: str
+    method: str
+    run: str
+    script: str
+    hardware: str
+    namespace: str
+    timeout_s: int | None
+    attempts: int
+    recipe: str
+    data: str
+    facts: dict[str, str]
+    asked: dict[str, Any]
+    continues: str | None = None
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def id(self) -> str:
+        """The plan's id: equal plans have equal ids."""
+        content = self.model_dump_json(exclude={"findings"})
+        return f"plan-{hashlib.sha256(content.encode()).hexdigest()[:12]}"
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether a finding stands in the way of starting it."""
+        return any(finding.severity is Severity.ERROR for finding in self.findings)
+
+
+def run_key(identity: Mapping[str, object]) -> str:
+    """Return the short hash that names what would be run."""
+    canonical = json.dumps(identity, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+
+
+class PlanStore:
+    """Plans kept on disk for 24 hours, each caller's apart."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def save(self, plan: Plan, caller: str) -> str:
+        """Keep a plan and return its id; plans that are too old are removed."""
+        folder = self._folder / caller
+        folder.mkdir(parents=True, exist_ok=True)
+        self._remove_old()
+        path = folder / f"{plan.id}.json"
+        staged = path.with_suffix(f".{os.getpid()}.tmp")
+        staged.write_text(plan.model_dump_json(), encoding="utf-8")
+        staged.replace(path)
+        return plan.id
+
+    def load(self, plan_id: str, caller: str) -> Plan:
+        """Return a caller's plan. Raises UnknownPlan where there is none or it is too old."""
+        path = self._folder / caller / f"{plan_id}.json"
+        try:
+            if time.time() - path.stat().st_mtime > PLAN_SECONDS:
+                raise FileNotFoundError
+            return Plan.model_validate_json(path.read_text(encoding="utf-8"))
+        except (FileNotFoundError, ValidationError):
+            raise UnknownPlan(
+                f"There is no plan {plan_id}, or it is older than 24 hours.",
+                next_step=f"Repeat the dry run: {ToolName.SUBMIT_TRAINING} with dry_run=true. Nothing was started.",
+            ) from None
+
+    def _remove_old(self) -> None:
+        for path in self._folder.glob("*/plan-*.json"):
+            if time.time() - path.stat().st_mtime > PLAN_SECONDS:
+                path.unlink(missing_ok=True)

@@ -1,0 +1,75 @@
+"""Template + recipe -> script: three replacements, and the reading back of what they wrote."""
+
+import ast
+import re
+from collections.abc import Mapping
+from typing import cast
+
+from trl_mcp.render.literal import literal
+from trl_mcp.render.templates import job_module_source, template_source
+
+_HEADER = re.compile(r"^# /// script\n(?:#(?: .*)?\n)*?# ///\n", re.MULTILINE)
+_JOB_IMPORT = re.compile(r"^from _job\.(\w+) import (?:\([\w,\s]+\)|[\w, ]+)\n", re.MULTILINE)
+
+
+def render(template: str, run: Mapping[str, object], header: str | None = None) -> str:
+    """Return the self-contained script of a template with `run` written into it.
+
+    `header` replaces the template's own PEP 723 header. The same arguments give the same bytes.
+    """
+    source = template_source(template)
+    if header is not None:
+        source = _HEADER.sub(lambda _: header, source, count=1)
+    return inline_job_modules(replace_run(source, run))
+
+
+def header_of(script: str) -> str:
+    """Return the PEP 723 header of a script. Raises ValueError where there is none."""
+    found = _HEADER.search(script)
+    if found is None:
+        raise ValueError("the script has no PEP 723 header")
+    return found.group()
+
+
+def replace_run(script: str, run: Mapping[str, object]) -> str:
+    """Return the script with another RUN literal, all else as it was. Raises ValueError where it has none."""
+    node = _run_assignment(script)
+    lines = script.split("\n")
+    first, last = node.lineno - 1, cast(int, node.end_lineno)
+    return "\n".join([*lines[:first], f"RUN = {literal(run)}", *lines[last:]])
+
+
+def read_run(script: str) -> dict[str, object]:
+    """Return the RUN literal of a script. Raises ValueError where it has none."""
+    return cast(dict[str, object], ast.literal_eval(_run_assignment(script).value))
+
+
+def inline_job_modules(source: str) -> str:
+    """Return the source with each `from _job.x import ...` line replaced by that module's body, once each."""
+    included: set[str] = set()
+
+    def body(match: re.Match[str]) -> str:
+        name = match.group(1)
+        if name in included:
+            return ""
+        included.add(name)
+        return _JOB_IMPORT.sub(body, _without_docstring(job_module_source(name)))
+
+    return _JOB_IMPORT.sub(body, source)
+
+
+def _run_assignment(script: str) -> ast.Assign:
+    for node in ast.parse(script).body:
+        if isinstance(node, ast.Assign) and [ast.unparse(target) for target in node.targets] == ["RUN"]:
+            return node
+    raise ValueError("the script has no RUN literal")
+
+
+def _without_docstring(source: str) -> str:
+    """Return a module's text after its docstring, whose first line becomes the comment that heads the section."""
+    tree = ast.parse(source)
+    docstring = ast.get_docstring(tree)
+    if docstring is None:
+        return source
+    rest = "\n".join(source.split("\n")[cast(int, tree.body[0].end_lineno) :])
+    return f"# {docstring.splitlines()[0]}\n{rest.rstrip()}\n"

@@ -1,0 +1,96 @@
+"""What a job has printed."""
+
+from collections.abc import Callable
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from trl_mcp.backends.base import Job
+from trl_mcp.context import CallContext
+from trl_mcp.errors import InvalidArguments
+from trl_mcp.monitor.logs import LogView, NearFault, filtered_view, tail_view
+from trl_mcp.monitor.masking import clean_line
+from trl_mcp.monitor.progress import parse_line
+from trl_mcp.schema import Arguments, Result
+from trl_mcp.tools.contract import Tool
+from trl_mcp.tools.job_ids import find_job
+from trl_mcp.values import ToolName
+
+
+class JobLogs(Arguments):
+    """Which part of a job's log."""
+
+    job_id: str = Field(description="id of the job")
+    show: Literal["tail", "errors", "metrics", "samples", "script"] = Field("tail", description="Default tail")
+    pattern: str | None = Field(None, description="only lines that contain this text, anywhere in the log")
+    lines: Annotated[int, Field(ge=1, le=1000)] = Field(40, description="at most so many; 8 KB in all. Default 40")
+    cursor: str | None = Field(None, description="of the call before: only what came after it")
+
+
+class JobLogsResult(Result):
+    """Lines of a log, and the cursor to read on from."""
+
+    lines: list[str]
+    cursor: str
+    omitted: int = Field(0, description="lines left out for room")
+
+
+async def job_logs(arguments: JobLogs, context: CallContext) -> JobLogsResult:
+    """Read a job's log: its end, what went wrong, the metrics, the samples before and after training, or its script.
+    Colours, progress bars and secrets are removed.
+    """
+    job = await find_job(arguments.job_id, context)
+    view = await _view(job, arguments, context)
+    return JobLogsResult(lines=view.lines, cursor=str(view.cursor), omitted=view.omitted)
+
+
+async def _view(job: Job, arguments: JobLogs, context: CallContext) -> LogView:
+    backend, secrets, lines = context.server.local, list(context.secrets()), arguments.lines
+    if arguments.show == "script":
+        return await _script(job, arguments, context)
+    if arguments.show == "tail" and arguments.pattern is None:
+        return await tail_view(backend, job, lines, _cursor(arguments.cursor), secrets)
+    return await filtered_view(backend, job, lines, _filter(job, arguments), secrets)
+
+
+def _filter(job: Job, arguments: JobLogs) -> Callable[[str], bool]:
+    """Return what a line must be to be shown: of the kind asked for, and with the pattern in it."""
+    pattern = arguments.pattern or ""
+    if arguments.show == "errors":
+        near_fault = NearFault(job.run_tag)
+        return lambda line: near_fault(line) and pattern in line
+    kind = {"metrics": "log", "samples": "sample"}.get(arguments.show)
+    return lambda line: pattern in line and (kind is None or _is_kind(line, job.run_tag, kind))
+
+
+async def _script(job: Job, arguments: JobLogs, context: CallContext) -> LogView:
+    start = _cursor(arguments.cursor) or 0
+    lines = (await context.server.local.script(job.id)).split("\n")
+    shown = lines[start : start + arguments.lines]
+    end = start + len(shown)
+    return LogView([clean_line(line, context.secrets()) for line in shown], end, len(lines) - end)
+
+
+def _is_kind(line: str, tag: str, kind: str) -> bool:
+    event = parse_line(line, tag)
+    return event is not None and event.kind == kind
+
+
+def _cursor(text: str | None) -> int | None:
+    if text is None:
+        return None
+    if not text.isascii() or not text.isdigit():
+        raise InvalidArguments(
+            f'cursor cannot be "{text}".', allowed="It is the cursor of an earlier answer, as it was."
+        )
+    return int(text)
+
+
+TOOL = Tool(
+    name=ToolName.JOB_LOGS,
+    title="Read a job's log",
+    arguments=JobLogs,
+    result=JobLogsResult,
+    run=job_logs,
+    reads_only=True,
+)

@@ -1,0 +1,174 @@
+"""How a job stands."""
+
+from time import monotonic
+from typing import Annotated, Any
+
+import anyio
+from pydantic import BaseModel, ConfigDict, Field
+
+from trl_mcp.backends.base import Job
+from trl_mcp.context import CallContext
+from trl_mcp.errors import UnknownJob
+from trl_mcp.monitor.status import JobReport, report_job
+from trl_mcp.plan.timeouts import in_words
+from trl_mcp.schema import Arguments, Result
+from trl_mcp.tools.contract import Tool
+from trl_mcp.tools.job_ids import find_job
+from trl_mcp.values import ToolName, call
+
+_POLL_SECONDS = 0.25
+_RECENT = 10
+_SAMPLES = 3
+
+
+class JobStatus(Arguments):
+    """Which job, and whether to wait for news."""
+
+    job_id: str | None = Field(None, description="left out: the newest job, and a line on each of the last 10")
+    wait_seconds: Annotated[int, Field(ge=0, le=20)] = Field(
+        0, description="0 to 20: wait for a change of stage. Default 0"
+    )
+
+
+class ProgressResult(BaseModel):
+    """How far a job is."""
+
+    model_config = ConfigDict(frozen=True)
+
+    step: int
+    max_steps: int
+    percent: float
+    epoch: float | None = None
+
+
+class DiagnosisResult(BaseModel):
+    """Why a job failed and what mends it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    code: str
+    cause: str
+    evidence: str
+    fix: str
+
+
+class SampleResult(BaseModel):
+    """A prompt with the model's answers before and after training."""
+
+    model_config = ConfigDict(frozen=True)
+
+    prompt: str
+    expected: str | None = None
+    before: str | None = None
+    after: str | None = None
+
+
+class JobStatusResult(Result):
+    """The state of a job."""
+
+    job_id: str
+    stage: str
+    activity: str | None = None
+    progress: ProgressResult | None = None
+    metrics: list[str] = Field(default_factory=list[str], description="name=value, the newest of each")
+    trend: str | None = Field(None, description="of the loss: falling, flat, rising or nan")
+    eta_s: int | None = None
+    queued_s: int | None = None
+    running_s: int | None = None
+    exit_code: int | None = None
+    timeout_left_s: int | None = None
+    output_path: str | None = Field(None, description="folder of the model, there when COMPLETED")
+    samples: list[SampleResult] = Field(default_factory=list[SampleResult])
+    diagnosis: DiagnosisResult | None = None
+    resume_step: int | None = Field(None, description="checkpoint that start_job goes on from")
+    recent: list[str] = Field(default_factory=list[str])
+    next_check_s: int | None = Field(None, description="when to ask again; none when the job is over")
+    next_call: str | None = None
+
+
+async def job_status(arguments: JobStatus, context: CallContext) -> JobStatusResult:
+    """Tell how a job stands: stage, step, loss and its trend, time left, where the model lies, and after a failure
+    its cause and the call that mends it.
+    """
+    recent: list[Job] = Field(default_factory=list[Job])
+    if arguments.job_id is None:
+        recent = await context.server.local.list(_RECENT)
+        if not recent:
+            raise UnknownJob("There are no jobs yet.", next_step=f"Start one with {ToolName.SUBMIT_TRAINING}.")
+    job = recent[0] if recent else await find_job(arguments.job_id or "", context)
+    job = await _wait_for_change(job, arguments.wait_seconds, context)
+    report = await report_job(context.server.local, job, context.server.clock(), context.secrets())
+    return _result(report, [_line(each, context) for each in recent])
+
+
+async def _wait_for_change(job: Job, seconds: int, context: CallContext) -> Job:
+    """Return the job as soon as its stage is another, or when the time is up."""
+    deadline = monotonic() + seconds
+    now = job
+    while not now.stage.is_terminal and now.stage is job.stage and (left := deadline - monotonic()) > 0:
+        await anyio.sleep(min(_POLL_SECONDS, left))
+        now = await context.server.local.inspect(job.id)
+    return now
+
+
+def _line(job: Job, context: CallContext) -> str:
+    age = in_words((context.server.clock() - job.created_at).total_seconds())
+    return f"{job.id} {job.stage} {job.method}, {age} ago"
+
+
+def _result(report: JobReport, recent: list[str]) -> JobStatusResult:
+    job, progress, diagnosis = report.job, report.progress, report.diagnosis
+    is_over = job.stage.is_terminal
+    values: dict[str, Any] = {
+        "job_id": job.id,
+        "stage": job.stage.value,
+        "activity": report.activity or None,
+        "metrics": [f"{name}={_short(value)}" for name, value in progress.metrics.items()],
+        "trend": progress.trend,
+        "eta_s": None if is_over else progress.eta_s,
+        "queued_s": report.queued_s,
+        "running_s": report.running_s,
+        "exit_code": job.exit_code,
+        "timeout_left_s": report.timeout_left_s,
+        "output_path": job.output_path or None,
+        "samples": [_sample(sample) for sample in progress.samples[:_SAMPLES]],
+        "resume_step": progress.resume_step,
+        "recent": recent,
+        "next_check_s": report.next_check_s,
+        "next_call": _next_call(report),
+    }
+    if progress.max_steps:
+        values["progress"] = ProgressResult(
+            step=progress.step, max_steps=progress.max_steps, percent=progress.percent, epoch=progress.epoch
+        )
+    if diagnosis is not None:
+        values["diagnosis"] = DiagnosisResult(
+            code=diagnosis.code, cause=diagnosis.cause, evidence=diagnosis.evidence, fix=diagnosis.fix
+        )
+    return JobStatusResult.model_validate(values)
+
+
+def _sample(sample: dict[str, Any]) -> SampleResult:
+    return SampleResult.model_validate({name: sample.get(name) for name in SampleResult.model_fields})
+
+
+def _short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _next_call(report: JobReport) -> str | None:
+    if report.diagnosis is not None:
+        return report.diagnosis.fix
+    if report.job.stage.is_terminal:
+        return None
+    return call(ToolName.JOB_STATUS, job_id=report.job.id, wait_seconds=20)
+
+
+TOOL = Tool(
+    name=ToolName.JOB_STATUS,
+    title="Look at a job",
+    arguments=JobStatus,
+    result=JobStatusResult,
+    run=job_status,
+    reads_only=True,
+)

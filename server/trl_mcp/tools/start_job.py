@@ -1,0 +1,86 @@
+"""Start a plan, continue a job from its last checkpoint, or run a completed one again."""
+
+from collections.abc import Mapping
+
+from pydantic import Field
+
+from trl_mcp.backends.base import Job
+from trl_mcp.context import CallContext
+from trl_mcp.errors import InvalidArguments, NotPossible
+from trl_mcp.plan.continuation import plan_continuation
+from trl_mcp.plan.plan import Plan
+from trl_mcp.plan.timeouts import timeout_seconds
+from trl_mcp.plan.training import Place, changes, plan_training
+from trl_mcp.recipes.recipe import Asked
+from trl_mcp.schema import Arguments, NameValues
+from trl_mcp.tools.contract import Tool
+from trl_mcp.tools.job_ids import find_job
+from trl_mcp.tools.submission import SubmissionResult, already_submitted, carry_out
+from trl_mcp.tools.translation import translate_training
+from trl_mcp.values import Finding, ToolName
+
+
+class StartJob(Arguments):
+    """What to start, and what changes."""
+
+    id: str = Field(description="a plan_id, or the id of a job that has ended")
+    trainer_args: NameValues = Field(
+        {},
+        description='["name=value"] for a job: batch split, larger max_steps or num_train_epochs, save and log settings',
+    )
+    timeout: str | None = Field(None, description="for a job: 90m, 2h, ...; left out: as before")
+    dry_run: bool = Field(False, description="only check; returns a plan")
+
+
+async def start_job(arguments: StartJob, context: CallContext) -> SubmissionResult:
+    """Start a plan of a dry run; continue a failed, cancelled or timed-out job from its last checkpoint; run a
+    completed job again. Two calls on one id start one job.
+    """
+    if arguments.id.strip().startswith("plan-"):
+        plan = await _plan(arguments, context)
+    else:
+        job = await find_job(arguments.id, context)
+        script = await context.server.local.script(job.id)
+        if not job.stage.is_terminal:
+            return already_submitted(_continuation(job, script, StartJob.model_validate({"id": job.id}), context), job)
+        plan = _continuation(job, script, arguments, context)
+    return await carry_out(plan, arguments.dry_run, context)
+
+
+def _continuation(job: Job, script: str, arguments: StartJob, context: CallContext) -> Plan:
+    timeout_s = timeout_seconds(arguments.timeout) if arguments.timeout is not None else job.timeout_s
+    return plan_continuation(job, script, arguments.trainer_args, timeout_s, context.server.settings.attempts)
+
+
+async def _plan(arguments: StartJob, context: CallContext) -> Plan:
+    """Return the plan as it was agreed. Raises NotPossible naming what has changed since."""
+    if arguments.trainer_args or arguments.timeout is not None:
+        raise InvalidArguments(
+            "A plan is started as it was agreed: only dry_run can be given with it.",
+            next_step=f"For other values repeat {ToolName.SUBMIT_TRAINING} with dry_run=true.",
+        )
+    plan = context.server.plans.load(arguments.id.strip(), context.caller)
+    if plan.continues is not None:
+        return plan
+    place = Place(plan.hardware, plan.namespace, plan.timeout_s, context.server.settings.attempts)
+    moved = changes(plan, await plan_training(Asked(**plan.asked), place))
+    if moved:
+        raise NotPossible(
+            f"Since the plan was made, {' and '.join(moved)}.",
+            next_step="Repeat the dry run. Nothing was started.",
+        )
+    return plan
+
+
+def _translate(given: Mapping[str, object]) -> tuple[dict[str, object], tuple[Finding, ...]]:
+    return translate_training(StartJob, given)
+
+
+TOOL = Tool(
+    name=ToolName.START_JOB,
+    title="Start a plan, continue a job",
+    arguments=StartJob,
+    result=SubmissionResult,
+    run=start_job,
+    translate=_translate,
+)

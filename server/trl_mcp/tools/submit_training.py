@@ -1,0 +1,76 @@
+"""Check the data and start one training run."""
+
+from functools import partial
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from trl_mcp.context import CallContext
+from trl_mcp.plan.timeouts import timeout_seconds
+from trl_mcp.plan.training import Place, plan_training
+from trl_mcp.recipes.recipe import Asked
+from trl_mcp.schema import Arguments, NameValues
+from trl_mcp.tools.contract import Tool
+from trl_mcp.tools.submission import SubmissionResult, carry_out
+from trl_mcp.tools.translation import translate_training
+from trl_mcp.values import ToolName
+
+LOCAL = "local"
+
+
+class SubmitTraining(Arguments):
+    """What to train, on what, and how."""
+
+    method: Literal["sft"] = Field(description="sft: supervised fine-tuning")
+    model: str = Field(description="Hub id (owner/name@revision) or absolute path of a model folder")
+    dataset: str = Field(
+        description="Absolute path of a .jsonl, .json, .csv (each also .gz) or .parquet file or a folder of them; "
+        "or a Hub id (owner/name:config@revision), or an https URL of such a file"
+    )
+    dataset_split: str = Field("train", description='split, slices work: "train[:10%]". Default train')
+    eval_split: str | None = Field(None, description='a split, or a share of the rows to hold out: "0.05"')
+    columns: NameValues = Field(
+        {},
+        description='["target=source"] where the data names its columns otherwise; targets: prompt and completion, '
+        "or messages, or text",
+    )
+    system_prompt: str | None = Field(None, description="put before every conversation")
+    tuning: Literal["lora", "full"] = Field("lora", description="Default lora")
+    epochs: Annotated[float, Field(ge=0)] | None = Field(None, description="Default 3; max_steps in trainer_args wins")
+    learning_rate: Annotated[float, Field(ge=0)] | None = Field(None, description="Default 2e-4 lora, 2e-5 full")
+    batch_size: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="rows per optimizer step. Default 16; split and accumulation follow from it"
+    )
+    max_length: Annotated[int, Field(ge=8)] | None = Field(None, description="tokens a row is cut at. Default 1024")
+    trainer_args: NameValues = Field(
+        {}, description='["name=value"]: any other field of TRL\'s SFTConfig or of LoraConfig (lora_r, lora_alpha, ...)'
+    )
+    hardware: Literal["auto", "local"] = Field("auto", description="auto is local: this machine")
+    timeout: str = Field("auto", description="90m, 2h, ...; auto: none")
+    dry_run: bool = Field(False, description="only check; returns a plan for start_job")
+
+
+async def submit_training(arguments: SubmitTraining, context: CallContext) -> SubmissionResult:
+    """Fine-tune a model on a data set: checks the arguments and every row, starts the run in the background and
+    returns its job_id at once. What would fail or train on nothing is refused and nothing is started. The same call
+    twice is one job. Follow the run with job_status.
+    """
+    place = Place(LOCAL, LOCAL, timeout_seconds(arguments.timeout), context.server.settings.attempts)
+    plan = await plan_training(asked(arguments), place, context.findings)
+    return await carry_out(plan, arguments.dry_run, context)
+
+
+def asked(arguments: SubmitTraining) -> Asked:
+    """Return what was asked of the training, apart from where it runs."""
+    values: dict[str, Any] = arguments.model_dump(exclude={"hardware", "timeout", "dry_run"})
+    return Asked(**values)
+
+
+TOOL = Tool(
+    name=ToolName.SUBMIT_TRAINING,
+    title="Start a training",
+    arguments=SubmitTraining,
+    result=SubmissionResult,
+    run=submit_training,
+    translate=partial(translate_training, SubmitTraining),
+)
