@@ -127,7 +127,8 @@ class _Maker:
 
     def make(self, header: Header) -> Path:
         """Make the environment and return its interpreter. Raises NotPossible."""
-        self._ready.unlink(missing_ok=True)
+        if self._ready.exists():  # of an environment that is no longer right
+            self._ready.replace(self._begun)
         choice = _choose(
             header, find_wheels(self._given) if header["dependencies"] else [], self._given.get("UV_PYTHON", "")
         )
@@ -155,7 +156,7 @@ class _Maker:
         return "nvidia" in self._uv("sync", "--dry-run", "--script", str(self._script), *python).stderr
 
     def _sync(self, python: list[str]) -> None:
-        # A sync that was killed may have left half a package that looks whole.
+        # A sync that was killed may have left half a package that looks whole, an earlier one what it is to replace.
         again = ["--reinstall"] if self._begun.exists() else []
         self._begun.touch()
         self._uv("sync", "--script", str(self._script), *python, *again)
@@ -234,9 +235,10 @@ def _version_key(python: str) -> tuple[int, ...]:
 
 def _reason(said: str) -> str:
     """Return uv's message on one line, without its drawing and without folders of this machine."""
-    begin = re.search(r"(?m)^\s*(error:|\u00d7)", said)
-    text = said[begin.start() :] if begin else said
-    text = re.sub(r"(?m)^[\s\u00d7│├╰─▶]*(?:(?:error|cause|hint):)?\s*", " ", text)
+    message = re.split(r"(?m)^\s*hint:", said)[0]
+    begin = re.search(r"(?m)^\s*(error:|\u00d7)", message)
+    text = message[begin.start() :] if begin else message
+    text = re.sub(r"(?m)^[\s\u00d7│├╰─▶]*(?:(?:error|cause):)?\s*", " ", text)
     text = re.sub(r"(?<![\w:/.])(?:file://)?/(?:[\w.+@~%-]+/)+(?=[\w.+@~%-])", "", text)
     return " ".join(text.split())[:_LONGEST_REASON] or "uv gave no reason."
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 _PREFIX = "TRL_MCP "
-_BOOKKEEPING = {"kind", "step", "max_steps", "epoch", "elapsed_s"}
+_NO_METRIC = {"kind", "step", "max_steps", "epoch", "elapsed_s", "total_flos", "train_runtime"}
 _WINDOW = 40
 _FLAT = 0.02
 
@@ -97,7 +97,7 @@ def _metrics(logs: list[ProgressEvent]) -> dict[str, float | str]:
     """Return the newest value of every metric; evaluation and training report in lines of their own."""
     merged: dict[str, float | str] = {}
     for event in logs[-_WINDOW:]:
-        merged |= {name: value for name, value in event.fields.items() if name not in _BOOKKEEPING}
+        merged |= {name: value for name, value in event.fields.items() if name not in _NO_METRIC}
     return merged
 
 

@@ -58,4 +58,4 @@ def _inline(value: object) -> str:
     if isinstance(value, dict):
         items = cast(dict[str, object], value).items()
         return ", ".join(f"{name} {_inline(item)}" for name, item in items if item not in ("", None))
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{value:g}" if isinstance(value, float) else str(value).replace("\n", "\\n")

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import anyio
 from pydantic import BaseModel, ConfigDict, Field
 
-from trl_mcp.backends.base import Job
+from trl_mcp.backends.base import Job, Stage
 from trl_mcp.context import CallContext
 from trl_mcp.errors import UnknownJob
 from trl_mcp.monitor.status import JobReport, report_job
@@ -19,6 +19,7 @@ from trl_mcp.values import ToolName, call
 _POLL_SECONDS = 0.25
 _RECENT = 10
 _SAMPLES = 3
+_SAMPLE_CHARACTERS = 200
 
 
 class JobStatus(Arguments):
@@ -90,15 +91,18 @@ async def job_status(arguments: JobStatus, context: CallContext) -> JobStatusRes
     """Tell how a job stands: stage, step, loss and its trend, time left, where the model lies, and after a failure
     its cause and the call that mends it.
     """
-    recent: list[Job] = Field(default_factory=list[Job])
-    if arguments.job_id is None:
-        recent = await context.server.local.list(_RECENT)
-        if not recent:
-            raise UnknownJob("There are no jobs yet.", next_step=f"Start one with {ToolName.SUBMIT_TRAINING}.")
-    job = recent[0] if recent else await find_job(arguments.job_id or "", context)
+    job = await find_job(arguments.job_id, context) if arguments.job_id else await _newest(context)
     job = await _wait_for_change(job, arguments.wait_seconds, context)
     report = await report_job(context.server.local, job, context.server.clock(), context.secrets())
+    recent = [] if arguments.job_id else await context.server.local.list(_RECENT)
     return _result(report, [_line(each, context) for each in recent])
+
+
+async def _newest(context: CallContext) -> Job:
+    jobs = await context.server.local.list(1)
+    if not jobs:
+        raise UnknownJob("There are no jobs yet.", next_step=f"Start one with {ToolName.SUBMIT_TRAINING}.")
+    return jobs[0]
 
 
 async def _wait_for_change(job: Job, seconds: int, context: CallContext) -> Job:
@@ -132,7 +136,7 @@ def _result(report: JobReport, recent: list[str]) -> JobStatusResult:
         "timeout_left_s": report.timeout_left_s,
         "output_path": job.output_path or None,
         "samples": [_sample(sample) for sample in progress.samples[:_SAMPLES]],
-        "resume_step": progress.resume_step,
+        "resume_step": None if job.stage is Stage.COMPLETED else progress.resume_step,
         "recent": recent,
         "next_check_s": report.next_check_s,
         "next_call": _next_call(report),
@@ -149,7 +153,12 @@ def _result(report: JobReport, recent: list[str]) -> JobStatusResult:
 
 
 def _sample(sample: dict[str, Any]) -> SampleResult:
-    return SampleResult.model_validate({name: sample.get(name) for name in SampleResult.model_fields})
+    texts = {name: sample.get(name) for name in SampleResult.model_fields}
+    return SampleResult.model_validate({name: _cut(text) for name, text in texts.items() if isinstance(text, str)})
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _SAMPLE_CHARACTERS else text[:_SAMPLE_CHARACTERS] + "..."
 
 
 def _short(value: object) -> str:

@@ -8,7 +8,8 @@ from pydantic import Field
 from trl_mcp.context import CallContext
 from trl_mcp.plan.timeouts import timeout_seconds
 from trl_mcp.plan.training import Place, plan_training
-from trl_mcp.recipes.recipe import Asked
+from trl_mcp.recipes.defaults import default_value
+from trl_mcp.recipes.recipe import TUNINGS, Asked
 from trl_mcp.schema import Arguments, NameValues
 from trl_mcp.tools.contract import Tool
 from trl_mcp.tools.submission import SubmissionResult, carry_out
@@ -16,6 +17,14 @@ from trl_mcp.tools.translation import translate_training
 from trl_mcp.values import ToolName
 
 LOCAL = "local"
+
+
+def _defaults(name: str) -> str:
+    """Return the defaults of an argument in words: one for all tunings, or each tuning's own."""
+    values = {tuning: f"{default_value('sft', tuning, name):g}" for tuning in TUNINGS}
+    if len(set(values.values())) == 1:
+        return f"Default {values['full']}"
+    return "Default " + ", ".join(f"{value} {tuning}" for tuning, value in values.items())
 
 
 class SubmitTraining(Arguments):
@@ -36,12 +45,12 @@ class SubmitTraining(Arguments):
     )
     system_prompt: str | None = Field(None, description="put before every conversation")
     tuning: Literal["lora", "full"] = Field("lora", description="Default lora")
-    epochs: Annotated[float, Field(ge=0)] | None = Field(None, description="Default 3; max_steps in trainer_args wins")
-    learning_rate: Annotated[float, Field(ge=0)] | None = Field(None, description="Default 2e-4 lora, 2e-5 full")
+    epochs: Annotated[float, Field(ge=0)] | None = Field(None, description=f"{_defaults('epochs')}; max_steps in trainer_args wins")
+    learning_rate: Annotated[float, Field(ge=0)] | None = Field(None, description=_defaults("learning_rate"))
     batch_size: Annotated[int, Field(ge=1)] | None = Field(
-        None, description="rows per optimizer step. Default 16; split and accumulation follow from it"
+        None, description=f"rows per optimizer step. {_defaults('batch_size')}"
     )
-    max_length: Annotated[int, Field(ge=8)] | None = Field(None, description="tokens a row is cut at. Default 1024")
+    max_length: Annotated[int, Field(ge=8)] | None = Field(None, description=f"tokens a row is cut at. {_defaults('max_length')}")
     trainer_args: NameValues = Field(
         {}, description='["name=value"]: any other field of TRL\'s SFTConfig or of LoraConfig (lora_r, lora_alpha, ...)'
     )

@@ -1,0 +1,1 @@
+"""What the templates share: a rendered script carries the body of each module that it imports."""

@@ -1,0 +1,183 @@
+"""The run's rows: read from wherever its data set lies, converted, and written where they cost no memory."""
+
+import itertools
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from _job.files import UnreadableFileError, file_kind, list_splits, read_text_file, split_called
+from _job.rows import RowRules, SplitSlice, convert_rows, explain_dropped, parse_split, row_shape, source_columns
+
+PARQUET_BATCH_ROWS = 1000
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """The data sets that a trainer takes, and how many rows of the split were left out for which reason."""
+
+    train: Any
+    evaluation: Any
+    dropped: Counter[str]
+
+
+@dataclass
+class ColumnWatch:
+    """Rows that pass by, with the column names of the first one kept for an error message."""
+
+    rows: Iterable[Mapping[str, Any]]
+    names: list[str] = field(default_factory=list[str])
+
+    def __iter__(self) -> Iterator[Mapping[str, Any]]:
+        """Pass the rows on."""
+        for row in self.rows:
+            self.names = self.names or [str(name) for name in row]
+            yield row
+
+
+def load_training_data(run: dict[str, Any], chat_template: bool, folder: Path) -> TrainingData:
+    """Read, convert and hold out rows as the run says, with their Arrow files in the folder."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    rules = RowRules(run["method"], run["columns"], run["system_prompt"], chat_template)
+    train, dropped = load_split(run, run["dataset_split"], rules, folder / "train.arrow")
+    held_out = run["eval_split"]
+    if isinstance(held_out, float):
+        parts = train.train_test_split(test_size=held_out, seed=run["config"].get("seed", 42))
+        return TrainingData(parts["train"], parts["test"], dropped)
+    evaluation = load_split(run, held_out, rules, folder / "eval.arrow")[0] if held_out else None
+    return TrainingData(train, evaluation, dropped)
+
+
+def load_split(run: dict[str, Any], split: str, rules: RowRules, path: Path) -> tuple[Any, Counter[str]]:
+    """Return the converted rows of one split and the count of the others; end the job if there are none."""
+    rows = ColumnWatch(split_rows(run, parse_split(split), source_columns(rules), path.parent))
+    dropped: Counter[str] = Counter()
+    dataset = write_rows(convert_rows(rows, rules, dropped), path)
+    if dataset is None:
+        why = f"dropped: {explain_dropped(dropped)}" if dropped else "the split is empty"
+        raise SystemExit(f"no row of {run['dataset']} ({split}) can be trained on; {why}; columns: {rows.names}")
+    return dataset, dropped
+
+
+def write_rows(rows: Iterator[dict[str, Any]], path: Path) -> Any:
+    """Write the rows to an Arrow file and return them as a data set that reads from there; None without rows."""
+    from datasets import Dataset
+    from datasets.arrow_writer import ArrowWriter
+
+    first = next(rows, None)
+    if first is None:
+        return None
+    with ArrowWriter(path=str(path), features=row_features(first)) as writer:
+        for row in itertools.chain([first], rows):
+            writer.write(row)
+        writer.finalize(close_stream=False)
+    return Dataset.from_file(str(path))
+
+
+def row_features(row: dict[str, Any]) -> Any:
+    """Return the types of the columns; turns are kept as JSON, since each may have fields of its own."""
+    from datasets import Features, Json, List, Value
+
+    def feature(name: str, value: Any) -> Any:
+        if name not in row_shape(row):
+            return Json()
+        return List(Json()) if isinstance(value, list) else Value("string")
+
+    return Features({name: feature(name, value) for name, value in row.items()})
+
+
+def split_rows(run: dict[str, Any], part: SplitSlice, columns: list[str], folder: Path) -> Iterator[Mapping[str, Any]]:
+    """Yield the rows of a part of a split: of a web address, of a path, or else of a data set on the Hub."""
+    source = run["dataset"]
+    if "://" in source:
+        return url_rows(source, part, columns, folder)
+    if Path(source).is_absolute():
+        return path_rows(Path(source), part, columns)
+    return hub_rows(run, part, columns)
+
+
+def hub_rows(run: dict[str, Any], part: SplitSlice, columns: list[str]) -> Iterator[Mapping[str, Any]]:
+    """Yield rows of a data set on the Hub, at the run's revision."""
+    from datasets import load_dataset
+
+    where = {"split": part.name, "revision": run["dataset_revision"]}
+    loaded: Any = load_dataset(run["dataset"], run["dataset_config"], **where)
+    start, stop = part.bounds(len(loaded))
+    names = [name for name in loaded.column_names if name in columns]
+    chosen = loaded.select_columns(names) if names else loaded
+    return iter(chosen.select(range(start, stop)))
+
+
+def url_rows(address: str, part: SplitSlice, columns: list[str], folder: Path) -> Iterator[Mapping[str, Any]]:
+    """Yield rows of a data file on the web, downloaded into the folder for as long as they are read."""
+    kind = file_kind(address.partition("?")[0].partition("#")[0])
+    if kind is None:
+        raise UnreadableFileError(f"{address} does not end in the name of a data file")
+    check_split(part.name, ["train"], address)
+    path = folder / f"download.{kind}"
+    download_file(address, path)
+    yield from sliced_rows(part, lambda: file_rows(path, kind, columns))
+    path.unlink()
+
+
+def download_file(address: str, path: Path) -> None:
+    """Download a file in pieces, without any token."""
+    from huggingface_hub import get_session
+
+    as_it_is = {"Accept-Encoding": "identity"}
+    request = get_session().stream("GET", address, headers=as_it_is, follow_redirects=True)
+    with request as answer, path.open("wb") as stream:
+        answer.raise_for_status()
+        for piece in answer.iter_raw():
+            stream.write(piece)
+
+
+def path_rows(path: Path, part: SplitSlice, columns: list[str]) -> Iterator[Mapping[str, Any]]:
+    """Yield rows of a data file, or of the files in a folder that belong to the split."""
+    splits = list_splits(path)
+    name = split_called(part.name) or part.name
+    check_split(name, list(splits), str(path))
+
+    def read_all() -> Iterator[Mapping[str, Any]]:
+        for file in splits[name]:
+            yield from file_rows(file, file_kind(file.name), columns)
+
+    return sliced_rows(part, read_all)
+
+
+def check_split(name: str, there: list[str], source: str) -> None:
+    """Refuse a split that is not there, naming those that are."""
+    if name not in there:
+        raise UnreadableFileError(f"{source} has no split {name}; it has: {', '.join(there) or 'no data file'}")
+
+
+def sliced_rows(part: SplitSlice, read: Callable[[], Iterator[Any]]) -> Iterator[Any]:
+    """Yield a part of what `read` yields; the rows are counted first only where the bounds depend on it."""
+    if not part.needs_count:
+        return itertools.islice(read(), part.start, part.stop)
+    start, stop = part.bounds(sum(1 for _ in read()))
+    return itertools.islice(read(), start, stop)
+
+
+def file_rows(path: Path, kind: str | None, columns: list[str]) -> Iterator[Mapping[str, Any]]:
+    """Yield the rows of one data file."""
+    if kind is None:
+        raise UnreadableFileError(f"{path.name} does not end in the name of a data file")
+    return parquet_rows(path, columns) if kind == "parquet" else read_text_file(path, kind)
+
+
+def parquet_rows(path: Path, columns: list[str]) -> Iterator[Mapping[str, Any]]:
+    """Yield the rows of a Parquet file with the columns that are needed."""
+    from pyarrow import ArrowInvalid
+    from pyarrow.parquet import ParquetFile
+
+    try:
+        with ParquetFile(path) as file:
+            names = [name for name in file.schema_arrow.names if name in columns] or None
+            for batch in file.iter_batches(PARQUET_BATCH_ROWS, columns=names):
+                yield from batch.to_pylist()
+    except (ArrowInvalid, OSError) as error:
+        raise UnreadableFileError(f"{path.name} is no readable Parquet file: {error}") from error

@@ -1,0 +1,105 @@
+"""What watches a training run from inside: progress lines, checkpoints by the clock, and the request to stop."""
+
+import signal
+import time
+from typing import Any, Self
+
+from _job.progress import report
+
+LOG_STEPS_LIMIT = 10
+LOGS_PER_RUN = 50
+
+
+class AlreadyTrainedError(Exception):
+    """The checkpoint to go on from is already at the last step."""
+
+
+class ProgressWatch:
+    """Prints a progress line for the start, each log and each checkpoint."""
+
+    def __init__(self, facts: dict[str, Any], decide_logging: bool) -> None:
+        """Keep what the start line tells of data and device, and whether the run left open how often to log."""
+        self.facts = facts
+        self.decide_logging = decide_logging
+        self.began = time.monotonic()
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Say what is about to run, and from which step."""
+        self.began = time.monotonic()
+        if self.decide_logging:
+            args.logging_steps = state.logging_steps = max(1, min(LOG_STEPS_LIMIT, state.max_steps // LOGS_PER_RUN))
+        batch = {"per_device_batch": args.per_device_train_batch_size, "accumulation": args.gradient_accumulation_steps}
+        steps = {"max_steps": state.max_steps, "resume_step": state.global_step}
+        report("start", **self.facts, **steps, **batch, world_size=args.world_size)
+        if state.global_step >= state.max_steps:
+            raise AlreadyTrainedError
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Log at each checkpoint too, so that a run that goes on from there averages over the same steps."""
+        control.should_log = control.should_log or control.should_save
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
+        """Print what the trainer logs, as numbers."""
+        elapsed = round(time.monotonic() - self.began, 3)
+        place = {"step": state.global_step, "max_steps": state.max_steps, "epoch": state.epoch, "elapsed_s": elapsed}
+        report("log", **{**(logs or {}), **place})
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Print that a checkpoint is on the disk."""
+        report("checkpoint", step=state.global_step)
+
+
+class CheckpointClock:
+    """Asks for a checkpoint whenever so many minutes have passed since the last one."""
+
+    def __init__(self, minutes: float) -> None:
+        """Set the interval."""
+        self.seconds = minutes * 60
+        self.saved = time.monotonic()
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Start the clock."""
+        self.saved = time.monotonic()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Ask for a checkpoint when it is due; after the last step the model itself is saved."""
+        due = time.monotonic() - self.saved >= self.seconds
+        control.should_save = control.should_save or (due and state.global_step < state.max_steps)
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Start the clock again."""
+        self.saved = time.monotonic()
+
+
+class StopRequest:
+    """Turns SIGTERM into a checkpoint at the end of the running step, and the end of training."""
+
+    def __init__(self) -> None:
+        """Begin without a request."""
+        self.requested = False
+
+    def __enter__(self) -> Self:
+        """Take the signal over."""
+        self.previous = signal.signal(signal.SIGTERM, self.note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Give the signal back: from here on it ends the job at once."""
+        signal.signal(signal.SIGTERM, self.previous)
+
+    def note(self, *_: object) -> None:
+        """Remember the request until the step is over."""
+        self.requested = True
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Log, save and stop where that was asked for."""
+        if self.requested:
+            control.should_log = control.should_save = control.should_training_stop = True
+
+
+def as_callback(watcher: Any) -> Any:
+    """Return a callback for the trainer that passes its events on to the watcher's methods."""
+    from transformers import TrainerCallback
+
+    events = {name: staticmethod(getattr(watcher, name)) for name in dir(watcher) if name.startswith("on_")}
+    return type(type(watcher).__name__, (TrainerCallback,), events)()
