@@ -111,7 +111,7 @@ async def _answer(tool: AnyTool, arguments: dict[str, Any], context: CallContext
         read = read_arguments(tool.arguments, given)
         result = await tool.run(read, _with_findings(context, findings))
     except TrlMcpError as error:
-        raise ToolError(clean_line(str(error).replace("\n", " "), context.secrets())) from None
+        raise ToolError(_words(error, context)) from None
     return CallToolResult(
         content=[TextContent(type="text", text=compact_text(result))],
         structured_content=result.model_dump(mode="json", exclude_none=True),
@@ -148,7 +148,7 @@ def _add_resources(server: TrainingServer, settings: Settings) -> None:
         async def read() -> str:
             return context.server.plans.load(plan_id, context.caller).script
 
-        return await _readable(read)
+        return await _readable(read, context)
 
     @server.resource("job://{namespace}/{job_id}/script", title="Script of a job", mime_type="text/x-python")
     async def job_script(namespace: str, job_id: str, ctx: OpenContext) -> str:
@@ -159,13 +159,18 @@ def _add_resources(server: TrainingServer, settings: Settings) -> None:
             job = await find_job(f"{namespace}/{job_id}", context)
             return await context.server.local.script(job.id)
 
-        return await _readable(read)
+        return await _readable(read, context)
 
     _ = plan_script, job_script
 
 
-async def _readable(read: Callable[[], Awaitable[str]]) -> str:
+async def _readable(read: Callable[[], Awaitable[str]], context: CallContext) -> str:
     try:
         return await read()
     except TrlMcpError as error:
-        raise ResourceNotFoundError(str(error)) from None
+        raise ResourceNotFoundError(_words(error, context)) from None
+
+
+def _words(error: TrlMcpError, context: CallContext) -> str:
+    """Return what an error says, on one line and without secrets."""
+    return clean_line(" ".join(str(error).split()), context.secrets())

@@ -19,7 +19,7 @@ _DROPPED = {"title", "default", "format", "discriminator", "$defs"}
 class Arguments(BaseModel):
     """The arguments of a tool: unknown names are refused, values never change once read."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
 
 
 class Result(BaseModel):
@@ -101,14 +101,23 @@ def _sentence(model: type[BaseModel], fault: ErrorDetails) -> str:
 def _pairs(value: object) -> object:
     """Accept {"a": 1}, its JSON text, ["a=1"] and "a=1" alike."""
     if isinstance(value, str):
-        value = json.loads(value) if value.lstrip().startswith(("{", "[")) else [value]
+        value = _json(value) if value.lstrip().startswith(("{", "[")) else [value]
+    if isinstance(value, dict):
+        return cast(dict[object, object], value)
     if not isinstance(value, list):
-        return value
+        raise ValueError('it is a list of "name=value"')  # noqa: TRY004 # pydantic tells callers of ValueErrors only
     named: dict[str, object] = {}
     for name, text in map(_pair, cast(list[object], value)):
         if named.setdefault(name, text) != text:
             raise ValueError(f"{name} is given twice, as {shorten(named[name])} and {shorten(text)}; give it once")
     return named
+
+
+def _json(text: str) -> object:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"it is no valid JSON: {error}") from None
 
 
 def _pair(item: object) -> tuple[str, object]:
@@ -118,6 +127,6 @@ def _pair(item: object) -> tuple[str, object]:
     return name.strip(), value.strip()
 
 
-NameValues = Annotated[
-    dict[str, Any], BeforeValidator(_pairs), WithJsonSchema({"type": "array", "items": {"type": "string"}})
-]
+_LIST_OF_PAIRS = WithJsonSchema({"type": "array", "items": {"type": "string"}})
+NameValues = Annotated[dict[str, Any], BeforeValidator(_pairs), _LIST_OF_PAIRS]
+NameTexts = Annotated[dict[str, str], BeforeValidator(_pairs), _LIST_OF_PAIRS]

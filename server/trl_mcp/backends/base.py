@@ -28,7 +28,6 @@ class JobSpec:
     """What to run: a self-contained script, where, for how long, and under which run key.
 
     `timeout_s` is in seconds per attempt (None: no limit). `secrets` are handed over in memory only.
-    `part` is the least part number this submission may take; the backend takes the next free one.
     """
 
     kind: str

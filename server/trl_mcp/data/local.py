@@ -1,16 +1,16 @@
 """Data files on this machine: which may be read, and what a job would make of their rows."""
 
-import stat
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from trl_mcp.data.fingerprint import fingerprint
 from trl_mcp.errors import InvalidArguments, NotFound, UnreadableData
 from trl_mcp.render.templates import job_module
+from trl_mcp.schema import did_you_mean
 from trl_mcp.values import DataReport
 
 SCAN_SECONDS = 18.0
@@ -18,10 +18,11 @@ SCAN_SECONDS = 18.0
 
 @dataclass(frozen=True, slots=True)
 class RowWishes:
-    """What the caller said about the rows: the split, the columns by target, a system prompt."""
+    """What the caller said about the rows: the split, the one to evaluate on (None: no split of its own), the columns by target, a system prompt."""
 
     method: str
     split: str = "train"
+    eval_split: str | None = None
     columns: Mapping[str, str] = field(default_factory=dict[str, str])
     system_prompt: str | None = None
     has_chat_template: bool = True
@@ -36,19 +37,25 @@ def scan_local(path: Path, wishes: RowWishes) -> DataReport:
     _check_path(path)
     rows_module = job_module("rows")
     rules = rows_module.RowRules(wishes.method, wishes.columns, wishes.system_prompt, wishes.has_chat_template)
-    scan = _Scan(_rows(path, wishes.split, rules), wishes.columns, time.monotonic() + SCAN_SECONDS)
+    part = _part_of(path, "dataset_split", wishes.split)
+    if wishes.eval_split is not None:
+        _part_of(path, "eval_split", wishes.eval_split)
+    deadline = time.monotonic() + SCAN_SECONDS
     dropped: Counter[str] = Counter()
     first: Mapping[str, Any] = {}
     kept = 0
     try:
+        names = _check_columns(path, part, wishes)
+        rows = job_module("source").path_rows(path, part, rows_module.source_columns(rules))
+        scan = _Scan(rows, deadline)
         for row in rows_module.convert_rows(scan, rules, dropped):
             first = first or row
             kept += 1
-    except job_module("files").UnreadableFile as error:
+    except job_module("files").UnreadableFileError as error:
         raise UnreadableData(f"{error}.", next_step="Mend the file and call again. Nothing was started.") from None
     return DataReport(
         name=path.name,
-        layout=rows_module.layout_of(first) or ", ".join(scan.names) or "no rows",
+        layout=rows_module.layout_of(first) or ", ".join(names) or "no rows",
         conversion=_conversion(first, wishes),
         rows_checked=scan.count,
         rows_kept=kept,
@@ -58,67 +65,104 @@ def scan_local(path: Path, wishes: RowWishes) -> DataReport:
     )
 
 
-class _Scan:
-    """Rows that pass by until the time is up; the first one must have the columns that were named."""
+def check_targets(method: str, targets: Iterable[str]) -> None:
+    """Raise InvalidArguments for a column that the method does not read."""
+    known: list[str] = list(job_module("rows").METHOD_TARGETS[method])
+    for target in targets:
+        if target not in known:
+            raise InvalidArguments(
+                f'columns: {method} reads no "{target}".{did_you_mean(target, known)}',
+                allowed=f'Each entry is "target=source"; targets: {", ".join(known)}.',
+                next_step="Nothing was started.",
+            )
 
-    def __init__(self, rows: Iterator[Mapping[str, Any]], columns: Mapping[str, str], deadline: float) -> None:
+
+class _Scan:
+    """Rows that pass by until the time is up, counted."""
+
+    def __init__(self, rows: Iterator[Mapping[str, Any]], deadline: float) -> None:
         self.count = 0
         self.complete = True
-        self.names: list[str] = []
         self._rows = rows
-        self._columns = columns
         self._deadline = deadline
 
     def __iter__(self) -> Iterator[Mapping[str, Any]]:
         for row in self._rows:
-            if self.count == 0:
-                self._begin(row)
             self.count += 1
             yield row
             if self.count % 512 == 0 and time.monotonic() > self._deadline:
                 self.complete = False
                 return
 
-    def _begin(self, row: Mapping[str, Any]) -> None:
-        self.names = [str(name) for name in row]
-        missing = [source for source in self._columns.values() if source not in row]
-        if missing:
-            raise InvalidArguments(
-                f"The data has no column {', '.join(missing)}.",
-                allowed=f"It has: {', '.join(self.names)}.",
-                next_step='columns takes "target=source" with one of these as source.',
-            )
+
+def _check_columns(path: Path, part: Any, wishes: RowWishes) -> list[str]:
+    """Return the names of the columns, as the first row has them; each source that was named must be among them."""
+    only_first = replace(part, start=None, stop=1, percent=False)
+    rows = cast(Iterator[Mapping[str, Any]], job_module("source").path_rows(path, only_first, []))
+    row = next(rows, cast(Mapping[str, Any], {}))
+    names = [str(name) for name in row]
+    missing = [source for source in wishes.columns.values() if source not in names]
+    if missing and names:
+        raise InvalidArguments(
+            f"The data has no column {', '.join(missing)}.{did_you_mean(missing[0], names)}",
+            allowed=f"It has: {', '.join(names)}.",
+            next_step='columns takes "target=source" with one of these as source. Nothing was started.',
+        )
+    return names
 
 
-def _rows(path: Path, split: str, rules: Any) -> Iterator[Mapping[str, Any]]:
-    rows_module, source = job_module("rows"), job_module("source")
+def _part_of(path: Path, argument: str, text: str) -> Any:
+    """Return the part of the data that an argument names. Raises InvalidArguments, NotFound."""
+    files = job_module("files")
     try:
-        part = rows_module.parse_split(split)
+        part = job_module("rows").parse_split(text)
     except ValueError as error:
-        raise InvalidArguments(f"dataset_split: {error}.") from None
-    try:
-        return source.path_rows(path, part, rows_module.source_columns(rules))
-    except job_module("files").UnreadableFile as error:
-        raise NotFound(f"{str(error).replace(str(path), path.name)}.", next_step="Name one of these.") from None
+        raise InvalidArguments(f"{argument}: {error}.", next_step="Nothing was started.") from None
+    splits = files.list_splits(path)
+    if (files.split_called(part.name) or part.name) not in splits:
+        raise NotFound(
+            f'{argument}: "{path.name}" has no split "{part.name}".',
+            allowed=f"It has: {', '.join(splits)}.",
+            next_step="Nothing was started.",
+        )
+    return part
 
 
 def _check_path(path: Path) -> None:
     """Refuse what is no data: hidden places, devices, other kinds of file."""
-    kinds = ", ".join(f".{kind}" for kind in job_module("files").DATA_KINDS)
+    files = job_module("files")
+    kinds = ", ".join(f".{kind}" for kind in files.DATA_KINDS)
     try:
         resolved = path.resolve(strict=True)
-        mode = resolved.stat().st_mode
-    except (OSError, RuntimeError):
+    except (OSError, RuntimeError, ValueError):
         raise NotFound(
             f'There is no data file or folder "{path.name}" at the path given.',
             allowed=f"A data file ends in {kinds}; a folder of such files will do.",
             next_step="Give its absolute path. Nothing was started.",
         ) from None
     if any(part.startswith(".") for part in (*path.parts, *resolved.parts)):
-        raise InvalidArguments(f'"{path.name}" lies in a hidden folder or is hidden; such files are never read.')
-    is_data = stat.S_ISDIR(mode) or (stat.S_ISREG(mode) and job_module("files").file_kind(resolved.name))
-    if not is_data:
-        raise InvalidArguments(f'"{path.name}" is no data file.', allowed=f"A data file ends in {kinds}.")
+        raise InvalidArguments(
+            f'"{path.name}" lies in a hidden folder or is hidden; such files are never read.',
+            next_step="Give the path of a copy elsewhere, without dots as folders. Nothing was started.",
+        )
+    found = files.data_files(resolved) if resolved.is_dir() else [resolved]
+    if not found:
+        raise InvalidArguments(
+            f'The folder "{path.name}" holds no data file.',
+            allowed=f"A data file ends in {kinds}.",
+            next_step="Nothing was started.",
+        )
+    odd = next((file.name for file in found if not _is_data_file(file.resolve())), None)
+    if odd is not None:
+        raise InvalidArguments(
+            f'"{odd}" is no data file.', allowed=f"A data file ends in {kinds}.", next_step="Nothing was started."
+        )
+
+
+def _is_data_file(resolved: Path) -> bool:
+    """Tell whether a path without links is that of a regular file of a known kind."""
+    is_hidden = any(part.startswith(".") for part in resolved.parts)
+    return resolved.is_file() and not is_hidden and job_module("files").file_kind(resolved.name) is not None
 
 
 def _conversion(row: Mapping[str, Any], wishes: RowWishes) -> str:

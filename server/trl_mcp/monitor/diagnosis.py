@@ -69,10 +69,10 @@ def diagnose(job: Job, progress: Progress, last_lines: list[str]) -> Diagnosis |
     """Return what ended a job in ERROR; with an unknown cause the code is "failed". None for any other stage."""
     if job.stage is not Stage.ERROR:
         return None
-    signs = [job.message, progress.error, *(clean_line(line) for line in reversed(last_lines))]
+    signs = [clean_line(sign) for sign in (job.message, progress.error, *reversed(last_lines))]
     for cause in _CAUSES:
         for sign in signs:
             if any(word in sign.lower() for word in cause.words):
                 return Diagnosis(cause.code, cause.cause, sign[:300], cause.fix(job))
-    evidence = progress.error or next((line for line in signs[2:] if "Error" in line), job.message)
+    evidence = signs[1] or next((line for line in signs[2:] if "Error" in line), job.message)
     return Diagnosis("failed", "The script ended with an error of its own.", evidence[:300], _read_log(job))

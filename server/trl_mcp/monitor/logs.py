@@ -9,7 +9,8 @@ from trl_mcp.backends.base import Backend, Job, LogPiece
 from trl_mcp.monitor.masking import clean_line
 from trl_mcp.monitor.progress import ProgressEvent, parse_line
 
-BYTES = 8000
+LEAST_BYTES = 8000
+BYTES_PER_LINE = 200
 _LINE = 1000
 _AFTER_FAULT = 3
 _AFTER_TRACEBACK = 60
@@ -32,19 +33,19 @@ async def tail_view(backend: Backend, job: Job, lines: int, cursor: int | None, 
     shown = [readable(line, job.run_tag, secrets) for line in piece.lines]
     if cursor is None:
         return _newest(shown, lines, piece.end)
-    kept = _fitting(shown[:lines])
+    kept = _fitting(shown, lines)
     return LogView(kept, piece.ends[len(kept) - 1] if kept else piece.end)
 
 
 async def filtered_view(
-    backend: Backend, job: Job, lines: int, keep: Callable[[str], bool], secrets: Iterable[str]
+    backend: Backend, job: Job, lines: int, cursor: int | None, keep: Callable[[str], bool], secrets: Iterable[str]
 ) -> LogView:
-    """Return the last lines of the whole log that `keep` accepts, in constant memory."""
+    """Return the last lines that `keep` accepts of the whole log, or of what came after the cursor, in constant memory."""
     secrets = list(secrets)
     kept: deque[str] = deque(maxlen=lines)
     found = 0
-    end = 0
-    async for piece in pieces(backend, job.id):
+    end = cursor or 0
+    async for piece in pieces(backend, job.id, end):
         end = piece.end
         for line in filter(keep, piece.lines):
             found += 1
@@ -72,9 +73,18 @@ class NearFault:
         return self._left >= 0
 
 
-async def pieces(backend: Backend, job_id: str) -> AsyncIterator[LogPiece]:
-    """Return the whole log piece by piece, as long as there is more."""
-    cursor = 0
+def script_view(script: str, lines: int, cursor: int | None, pattern: str, secrets: Iterable[str]) -> LogView:
+    """Return the first lines of a script that contain the pattern, or those after the cursor, which counts them."""
+    secrets = list(secrets)
+    found = [line for line in script.split("\n") if pattern in line]
+    start = cursor or 0
+    kept = _fitting([readable(line, "", secrets) for line in found[start : start + lines]], lines)
+    end = start + len(kept)
+    return LogView(kept, end, max(0, len(found) - end))
+
+
+async def pieces(backend: Backend, job_id: str, cursor: int = 0) -> AsyncIterator[LogPiece]:
+    """Return the log from the cursor on piece by piece, as long as there is more."""
     while (piece := await backend.logs(job_id, cursor=cursor)).end > cursor:
         yield piece
         cursor = piece.end
@@ -103,15 +113,15 @@ def _number(value: object) -> str:
 
 
 def _newest(lines: list[str], limit: int, cursor: int) -> LogView:
-    kept = _fitting(lines[::-1][:limit])[::-1]
+    kept = _fitting(lines[::-1], limit)[::-1]
     return LogView(kept, cursor, len(lines) - len(kept))
 
 
-def _fitting(lines: list[str]) -> list[str]:
-    """Return the first lines that fit into 8 KB together, at least one."""
-    room = BYTES
-    for index, line in enumerate(lines):
+def _fitting(lines: list[str], limit: int) -> list[str]:
+    """Return the first `limit` lines as far as they fit into 200 bytes a line, 8 KB at the least; at least one."""
+    room = max(LEAST_BYTES, BYTES_PER_LINE * limit)
+    for index, line in enumerate(lines[:limit]):
         room -= len(line.encode()) + 1
         if room < 0 and index:
             return lines[:index]
-    return lines
+    return lines[:limit]

@@ -29,9 +29,11 @@ class JobReport:
 
 async def report_job(backend: Backend, job: Job, now: datetime, secrets: Iterable[str]) -> JobReport:
     """Read the end of a job's log and return where it stands."""
+    secrets = list(secrets)
     piece = await backend.logs(job.id, tail=_TAIL_LINES)
-    progress = summarize(parse_lines(piece.lines, job.run_tag))
-    plain = [clean_line(line, secrets) for line in piece.lines[-60:] if parse_line(line, job.run_tag) is None]
+    lines = [clean_line(line, secrets) for line in piece.lines]
+    progress = summarize(parse_lines(lines, job.run_tag))
+    plain = [line for line in lines[-60:] if parse_line(line, job.run_tag) is None]
     end = job.finished_at or now
     running = round((end - job.started_at).total_seconds()) if job.started_at else None
     return JobReport(

@@ -9,6 +9,7 @@ from trl_mcp.backends.base import Job, Stage
 from trl_mcp.errors import InvalidArguments, NotFound
 from trl_mcp.plan.plan import Plan
 from trl_mcp.recipes.names import CONTINUABLE
+from trl_mcp.recipes.recipe import check_ranges
 from trl_mcp.recipes.trainer_arguments import check_trainer_arguments
 from trl_mcp.render.script import read_run, replace_run
 
@@ -77,6 +78,7 @@ def _changed_config(run: Mapping[str, object], given: Mapping[str, object]) -> d
         new, old = checked.config.get(name), before.get(name)
         if isinstance(new, (int, float)) and isinstance(old, (int, float)) and new < old:
             raise InvalidArguments(f"{name} was {old} and can only become larger, not {new}.")
+    check_ranges(checked.config)
     return _same_batch(before, before | checked.config)
 
 
@@ -90,7 +92,7 @@ def _same_batch(before: dict[str, object], after: dict[str, object]) -> dict[str
         if size < 1 or batch % size:
             raise InvalidArguments(f"{changed} cannot be {size}: it must divide the batch size, {batch}.")
         after = after | {other: batch // size}
-    if cast(int, after[device]) * cast(int, after[steps]) != batch:
+    if cast(int, after[device]) < 1 or cast(int, after[device]) * cast(int, after[steps]) != batch:
         raise InvalidArguments(f"{device} x {steps} must stay the batch size, {batch}.")
     return after
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,10 +11,12 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from trl_mcp.errors import UnknownPlan
+from trl_mcp.errors import NotPossible, UnknownPlan
+from trl_mcp.schema import shorten
 from trl_mcp.values import Finding, Severity, ToolName
 
 PLAN_SECONDS = 24 * 3600
+_PLAN_ID = re.compile(r"plan-[0-9a-f]{12}")
 
 
 class Plan(BaseModel):
@@ -65,26 +68,33 @@ class PlanStore:
         self._folder = folder
 
     def save(self, plan: Plan, caller: str) -> str:
-        """Keep a plan and return its id; plans that are too old are removed."""
-        folder = self._folder / caller
-        folder.mkdir(parents=True, exist_ok=True)
-        self._remove_old()
-        path = folder / f"{plan.id}.json"
+        """Keep a plan and return its id; plans that are too old are removed. Raises NotPossible."""
+        path = self._folder / caller / f"{plan.id}.json"
         staged = path.with_suffix(f".{os.getpid()}.tmp")
-        staged.write_text(plan.model_dump_json(), encoding="utf-8")
-        staged.replace(path)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._remove_old()
+            staged.write_text(plan.model_dump_json(), encoding="utf-8")
+            staged.replace(path)
+        except OSError as error:
+            raise NotPossible(
+                f"The plan could not be kept: {error.strerror}.",
+                next_step="Make room or give write access under TRL_MCP_HOME, then call again. Nothing was started.",
+            ) from error
         return plan.id
 
     def load(self, plan_id: str, caller: str) -> Plan:
         """Return a caller's plan. Raises UnknownPlan where there is none or it is too old."""
         path = self._folder / caller / f"{plan_id}.json"
         try:
+            if not _PLAN_ID.fullmatch(plan_id):
+                raise FileNotFoundError
             if time.time() - path.stat().st_mtime > PLAN_SECONDS:
                 raise FileNotFoundError
             return Plan.model_validate_json(path.read_text(encoding="utf-8"))
         except (FileNotFoundError, ValidationError):
             raise UnknownPlan(
-                f"There is no plan {plan_id}, or it is older than 24 hours.",
+                f'There is no plan "{shorten(plan_id)}", or it is older than 24 hours.',
                 next_step=f"Repeat the dry run: {ToolName.SUBMIT_TRAINING} with dry_run=true. Nothing was started.",
             ) from None
 

@@ -3,19 +3,23 @@
 import re
 
 from trl_mcp.errors import InvalidArguments
+from trl_mcp.schema import shorten
 
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
-_TIMEOUT = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd]?)")
+_TIMEOUT = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)\s*([smhd]?)", re.ASCII)
 
 
 def timeout_seconds(text: str) -> int | None:
     """Return a timeout in seconds; None for "auto". Raises InvalidArguments naming the forms it may have."""
-    if text == "auto":
+    text = text.strip()
+    if text.lower() == "auto":
         return None
-    found = _TIMEOUT.fullmatch(text.strip().lower())
+    found = _TIMEOUT.fullmatch(text.lower())
     seconds = round(float(found.group(1)) * _UNITS[found.group(2)]) if found else 0
     if not 1 <= seconds <= 30 * 86400:
-        raise InvalidArguments(f'timeout cannot be "{text}".', allowed="It is auto, or a time such as 90m, 2h or 1d.")
+        raise InvalidArguments(
+            f'timeout cannot be "{shorten(text)}".', allowed="It is auto, or a time such as 90m, 2h or 1d."
+        )
     return seconds
 
 

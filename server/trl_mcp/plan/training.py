@@ -5,7 +5,7 @@ from pathlib import Path
 
 import anyio.to_thread
 
-from trl_mcp.data.local import RowWishes, scan_local
+from trl_mcp.data.local import RowWishes, check_targets, scan_local
 from trl_mcp.plan.models import inspect_model
 from trl_mcp.plan.plan import Plan, run_key
 from trl_mcp.recipes.recipe import RECIPE_VERSION, Asked, Recipe, make_recipe, one_line
@@ -82,12 +82,16 @@ def _place_identity(place: Place) -> dict[str, object]:
 
 def _scan(recipe: Recipe, model: ModelReport) -> DataReport:
     reference = recipe.dataset
+    check_targets(recipe.method, recipe.columns)
     if not reference.is_path:
         name = ":".join(part for part in (reference.id, reference.config) if part)
         revision = f"@{reference.revision}" if reference.revision else ""
         return DataReport(name, "", "", 0, 0, False, name + revision)
     has_template = model.has_chat_template is not False
-    wishes = RowWishes(recipe.method, recipe.dataset_split, recipe.columns, recipe.system_prompt, has_template)
+    eval_split = recipe.eval_split if isinstance(recipe.eval_split, str) else None
+    wishes = RowWishes(
+        recipe.method, recipe.dataset_split, eval_split, recipe.columns, recipe.system_prompt, has_template
+    )
     return scan_local(Path(reference.id), wishes)
 
 

@@ -70,7 +70,7 @@ def make_recipe(asked: Asked) -> Recipe:
     config = _merge_tool_arguments(asked, checked.config)
     findings = list(checked.findings)
     batch_size = _split_batch(asked, config)
-    _check_ranges(config)
+    check_ranges(config)
     eval_split = _evaluation(asked, config, findings)
     _best_model(config, findings)
     lora = lora_defaults() | checked.lora if asked.tuning == "lora" else None
@@ -177,7 +177,8 @@ _RANGES: dict[str, tuple[Callable[[float], bool], str]] = {
 }
 
 
-def _check_ranges(config: Mapping[str, object]) -> None:
+def check_ranges(config: Mapping[str, object]) -> None:
+    """Raise InvalidArguments for a number that the trainer takes but no training can run with."""
     for name, (is_right, allowed) in _RANGES.items():
         value = config.get(name)
         if isinstance(value, (int, float)) and not is_right(value):

@@ -1,14 +1,18 @@
 """What names a model or a data set: a Hub id with an optional revision, an https URL, or an absolute path."""
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from trl_mcp.errors import InvalidArguments
+from trl_mcp.schema import shorten
 
 _HUB_ID = re.compile(r"(?:[A-Za-z0-9][\w.-]{0,95}/)?[A-Za-z0-9][\w.-]{0,95}")
 _REVISION = re.compile(r"[\w./-]{1,200}")
+_CONFIG = re.compile(r"[^/\\:@]{0,200}")
+_DATA_FILE = re.compile(r"\.(?:jsonl?|csv|parquet|txt|tsv)(?:\.gz)?$", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,23 +63,29 @@ def dataset_reference(text: str) -> DatasetReference:
         return DatasetReference(text, is_url=True)
     rest, _, revision = text.strip().partition("@")
     name, _, config = rest.partition(":")
-    _check_hub_id("dataset", name, revision, "an https URL, or the absolute path of a data file or folder")
+    otherwise = "an https URL, or the absolute path of a data file or folder"
+    if not _CONFIG.fullmatch(config) or _DATA_FILE.search(name):
+        raise _no_reference("dataset", text, otherwise)
+    _check_hub_id("dataset", name, revision, otherwise)
     return DatasetReference(name, config or None, revision or None)
 
 
 def _absolute_path(text: str) -> Path | None:
     """Return the path that text names, without following links; None where it is none."""
-    path = Path(text.strip().removeprefix("file://"))
-    if text.startswith("~"):
-        path = path.expanduser()
-    return path if path.is_absolute() else None
+    text = text.strip().removeprefix("file://")
+    path = Path(os.path.expanduser(text))  # noqa: PTH111 # leaves the home of a user who is not there as it is
+    return path if path.is_absolute() and "\0" not in text else None
 
 
 def _check_hub_id(argument: str, name: str, revision: str, otherwise: str) -> None:
     is_revision = not revision or (_REVISION.fullmatch(revision) and ".." not in revision)
     if not _HUB_ID.fullmatch(name) or ".." in name or not is_revision:
-        raise InvalidArguments(
-            f'"{argument}" cannot be "{name}{"@" + revision if revision else ""}".',
-            allowed=f"It is a Hub id such as owner/name or owner/name@revision, or {otherwise}.",
-            next_step="A relative path is not accepted: the server's working folder is not yours.",
-        )
+        raise _no_reference(argument, f"{name}@{revision}" if revision else name, otherwise)
+
+
+def _no_reference(argument: str, given: str, otherwise: str) -> InvalidArguments:
+    return InvalidArguments(
+        f'"{argument}" cannot be "{shorten(given)}".',
+        allowed=f"It is a Hub id such as owner/name or owner/name@revision, or {otherwise}.",
+        next_step="A relative path is not accepted: the server's working folder is not yours. Nothing was started.",
+    )

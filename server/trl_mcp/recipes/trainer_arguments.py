@@ -1,7 +1,6 @@
 """The check of trainer arguments against the tables generated from the pinned TRL."""
 
 import json
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -135,6 +134,7 @@ def _fits(choice: str, value: str) -> bool:
 
 
 _UNREADABLE = object()
+_TOO_LARGE = 2**63
 
 
 def _bool(value: object) -> object:
@@ -154,8 +154,9 @@ def _float(value: object) -> object:
             value = float(value) if any(mark in value.lower() for mark in ".en") else int(value)
         except ValueError:
             return _UNREADABLE
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    return value if is_number else _UNREADABLE
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return _UNREADABLE
+    return value if abs(value) < _TOO_LARGE else _UNREADABLE
 
 
 def _str(value: object) -> object:

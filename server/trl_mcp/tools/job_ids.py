@@ -1,6 +1,7 @@
 """Job ids in any form a user may have: bare, namespace/id, a script resource, a dashboard URL."""
 
 import re
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 from trl_mcp.backends.base import Job
@@ -29,5 +30,6 @@ def bare_id(text: str) -> str:
     """Return an id without namespace, scheme or the address around it."""
     text = text.strip().strip("`'\"")
     if text.startswith(("http://", "https://")):
-        text = urlsplit(text).path.rstrip("/")
+        with suppress(ValueError):
+            text = urlsplit(text).path.rstrip("/")
     return _WRAPPING.sub("", text)

@@ -1,5 +1,6 @@
 """What a job has printed."""
 
+import re
 from collections.abc import Callable
 from typing import Annotated, Literal
 
@@ -8,13 +9,14 @@ from pydantic import Field
 from trl_mcp.backends.base import Job
 from trl_mcp.context import CallContext
 from trl_mcp.errors import InvalidArguments
-from trl_mcp.monitor.logs import LogView, NearFault, filtered_view, tail_view
-from trl_mcp.monitor.masking import clean_line
+from trl_mcp.monitor.logs import LogView, NearFault, filtered_view, script_view, tail_view
 from trl_mcp.monitor.progress import parse_line
-from trl_mcp.schema import Arguments, Result
+from trl_mcp.schema import Arguments, Result, shorten
 from trl_mcp.tools.contract import Tool
 from trl_mcp.tools.job_ids import find_job
 from trl_mcp.values import ToolName
+
+_CURSOR = re.compile(r"[0-9]{1,18}")
 
 
 class JobLogs(Arguments):
@@ -23,7 +25,9 @@ class JobLogs(Arguments):
     job_id: str = Field(description="id of the job")
     show: Literal["tail", "errors", "metrics", "samples", "script"] = Field("tail", description="Default tail")
     pattern: str | None = Field(None, description="only lines that contain this text, anywhere in the log")
-    lines: Annotated[int, Field(ge=1, le=1000)] = Field(40, description="at most so many; 8 KB in all. Default 40")
+    lines: Annotated[int, Field(ge=1, le=1000)] = Field(
+        40, description="at most so many, 200 bytes each on average. Default 40"
+    )
     cursor: str | None = Field(None, description="of the call before: only what came after it")
 
 
@@ -45,12 +49,13 @@ async def job_logs(arguments: JobLogs, context: CallContext) -> JobLogsResult:
 
 
 async def _view(job: Job, arguments: JobLogs, context: CallContext) -> LogView:
-    backend, secrets, lines = context.server.local, list(context.secrets()), arguments.lines
+    backend, secrets, lines = context.server.local, context.secrets(), arguments.lines
+    cursor = _cursor(arguments.cursor)
     if arguments.show == "script":
-        return await _script(job, arguments, context)
+        return script_view(await backend.script(job.id), lines, cursor, arguments.pattern or "", secrets)
     if arguments.show == "tail" and arguments.pattern is None:
-        return await tail_view(backend, job, lines, _cursor(arguments.cursor), secrets)
-    return await filtered_view(backend, job, lines, _filter(job, arguments), secrets)
+        return await tail_view(backend, job, lines, cursor, secrets)
+    return await filtered_view(backend, job, lines, cursor, _filter(job, arguments), secrets)
 
 
 def _filter(job: Job, arguments: JobLogs) -> Callable[[str], bool]:
@@ -63,14 +68,6 @@ def _filter(job: Job, arguments: JobLogs) -> Callable[[str], bool]:
     return lambda line: pattern in line and (kind is None or _is_kind(line, job.run_tag, kind))
 
 
-async def _script(job: Job, arguments: JobLogs, context: CallContext) -> LogView:
-    start = _cursor(arguments.cursor) or 0
-    lines = (await context.server.local.script(job.id)).split("\n")
-    shown = lines[start : start + arguments.lines]
-    end = start + len(shown)
-    return LogView([clean_line(line, context.secrets()) for line in shown], end, len(lines) - end)
-
-
 def _is_kind(line: str, tag: str, kind: str) -> bool:
     event = parse_line(line, tag)
     return event is not None and event.kind == kind
@@ -79,9 +76,9 @@ def _is_kind(line: str, tag: str, kind: str) -> bool:
 def _cursor(text: str | None) -> int | None:
     if text is None:
         return None
-    if not text.isascii() or not text.isdigit():
+    if not _CURSOR.fullmatch(text):
         raise InvalidArguments(
-            f'cursor cannot be "{text}".', allowed="It is the cursor of an earlier answer, as it was."
+            f'cursor cannot be "{shorten(text)}".', allowed="It is the cursor of an earlier answer, as it was."
         )
     return int(text)
 

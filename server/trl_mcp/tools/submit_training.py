@@ -10,7 +10,7 @@ from trl_mcp.plan.timeouts import timeout_seconds
 from trl_mcp.plan.training import Place, plan_training
 from trl_mcp.recipes.defaults import default_value
 from trl_mcp.recipes.recipe import TUNINGS, Asked
-from trl_mcp.schema import Arguments, NameValues
+from trl_mcp.schema import Arguments, NameTexts, NameValues
 from trl_mcp.tools.contract import Tool
 from trl_mcp.tools.submission import SubmissionResult, carry_out
 from trl_mcp.tools.translation import translate_training
@@ -38,7 +38,7 @@ class SubmitTraining(Arguments):
     )
     dataset_split: str = Field("train", description='split, slices work: "train[:10%]". Default train')
     eval_split: str | None = Field(None, description='a split, or a share of the rows to hold out: "0.05"')
-    columns: NameValues = Field(
+    columns: NameTexts = Field(
         {},
         description='["target=source"] where the data names its columns otherwise; targets: prompt and completion, '
         "or messages, or text",

@@ -44,7 +44,7 @@ def translate_training(
 
 
 def _put(target: dict[str, object], name: str, given_as: str, value: object, findings: list[Finding]) -> None:
-    if name in target and str(target[name]) != str(value):
+    if name in target and _plain(target[name]) != _plain(value):
         raise InvalidArguments(
             f"{name} is given twice, as {shorten(target[name])} and as {given_as}={shorten(value)}.",
             next_step="Give it once. Nothing was started.",
@@ -52,6 +52,15 @@ def _put(target: dict[str, object], name: str, given_as: str, value: object, fin
     target.setdefault(name, value)
     if given_as != name:
         findings.append(Finding("args.renamed", Severity.INFO, f"{given_as} was taken as {name}."))
+
+
+def _plain(value: object) -> object:
+    """Return a value so that 2, 2.0 and "2" are equal, true and "true" too."""
+    text = str(value).strip().lower()
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def _trainer_args(value: object) -> dict[str, object]:
