@@ -46,7 +46,9 @@ def _type(entry: dict[str, Any]) -> str:
 
 def settings_table() -> str:
     """Return a row per environment variable the operator may set."""
-    return "\n".join(["| variable | |", "|---|---|", *(f"| `{name}` | {text} |" for name, text in described_settings())])
+    return "\n".join(
+        ["| variable | |", "|---|---|", *(f"| `{name}` | {text} |" for name, text in described_settings())]
+    )
 
 
 def floors() -> str:

@@ -91,7 +91,7 @@ def _demo_run(model: str, dataset: str, *, is_tiny: bool) -> DemoRun:
 
 
 def _write_questions(path: Path, seed: int) -> str:
-    """Write ten questions with random answers, twenty times each, as conversations."""
+    """Write ten questions with random answers, twenty times each, as prompts with completions."""
     chance = random.Random(seed)  # noqa: S311 # codes of boxes, no secrets
     rows = [
         (f"What is the code of the {colour} box?", f"The code is {chance.randrange(100, 1000)}.") for colour in _COLOURS
@@ -100,8 +100,7 @@ def _write_questions(path: Path, seed: int) -> str:
     chance.shuffle(rows)
     with path.open("w", encoding="utf-8") as file:
         for question, answer in rows:
-            turns = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
-            file.write(json.dumps({"messages": turns}) + "\n")
+            file.write(json.dumps({"prompt": question, "completion": answer}) + "\n")
     return str(path)
 
 

@@ -27,6 +27,7 @@ def seen(
     command = f'{MOUNT} && exec "$3" -m tests.backends.small_disk "$1"'
     done = subprocess.run(
         [*private, command, *arguments, sys.executable],
+        check=False,
         cwd=ROOT,
         env=environ,
         capture_output=True,

@@ -40,7 +40,9 @@ class Agent:
 
     async def follow(self, job_id: str, seconds: float = 180) -> Answers:
         """Ask for the status until the job is over."""
-        return await self.until(job_id, lambda status: status.get("stage") in ("COMPLETED", "ERROR", "CANCELED"), seconds)
+        return await self.until(
+            job_id, lambda status: status.get("stage") in ("COMPLETED", "ERROR", "CANCELED"), seconds
+        )
 
     async def losses(self, job_id: str) -> dict[int, str]:
         """Return the loss by step as the log tells it, every digit that it shows."""
@@ -72,7 +74,9 @@ def script_process(job_id: str) -> psutil.Process:
 
 def supervisor_process(job_id: str) -> psutil.Process:
     """Return the process that supervises a job."""
-    return _process(lambda command: "trl_mcp.backends.supervisor" in command and any(job_id in part for part in command))
+    return _process(
+        lambda command: "trl_mcp.backends.supervisor" in command and any(job_id in part for part in command)
+    )
 
 
 def server_processes() -> list[psutil.Process]:

@@ -51,8 +51,9 @@ def scan_local(path: Path, wishes: RowWishes) -> DataReport:
         for row in rows_module.convert_rows(scan, rules, dropped):
             first = first or row
             kept += 1
-    except job_module("files").UnreadableFileError as error:
-        raise UnreadableData(f"{error}.", next_step="Mend the file and call again. Nothing was started.") from None
+    except (job_module("files").UnreadableFileError, RecursionError) as error:
+        fault = f"{path.name} holds a row that is nested too deeply" if isinstance(error, RecursionError) else error
+        raise UnreadableData(f"{fault}.", next_step="Mend the file and call again. Nothing was started.") from None
     return DataReport(
         name=path.name,
         layout=rows_module.layout_of(first) or ", ".join(names) or "no rows",

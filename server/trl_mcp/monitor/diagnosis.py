@@ -74,5 +74,5 @@ def diagnose(job: Job, progress: Progress, last_lines: list[str]) -> Diagnosis |
         for sign in signs:
             if any(word in sign.lower() for word in cause.words):
                 return Diagnosis(cause.code, cause.cause, sign[:300], cause.fix(job))
-    evidence = signs[1] or next((line for line in signs[2:] if "Error" in line), job.message)
+    evidence = signs[1] or next((line for line in signs[2:] if "Error" in line), signs[0])
     return Diagnosis("failed", "The script ended with an error of its own.", evidence[:300], _read_log(job))

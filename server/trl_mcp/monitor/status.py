@@ -1,7 +1,7 @@
 """The state of a job: its stage, its progress, and what to do next."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from trl_mcp.backends.base import Backend, Job, Stage
@@ -30,6 +30,7 @@ class JobReport:
 async def report_job(backend: Backend, job: Job, now: datetime, secrets: Iterable[str]) -> JobReport:
     """Read the end of a job's log and return where it stands."""
     secrets = list(secrets)
+    job = replace(job, message=clean_line(job.message, secrets))
     piece = await backend.logs(job.id, tail=_TAIL_LINES)
     lines = [clean_line(line, secrets) for line in piece.lines]
     progress = summarize(parse_lines(lines, job.run_tag))

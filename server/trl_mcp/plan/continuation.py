@@ -65,35 +65,44 @@ def _changed_config(run: Mapping[str, object], given: Mapping[str, object]) -> d
     if not given:
         return before
     if not run:
-        raise InvalidArguments("This job is no training; it has no trainer arguments.", next_step="Leave them out.")
+        raise InvalidArguments(
+            "This job is no training; it has no trainer arguments.", next_step="Leave them out. Nothing was started."
+        )
     checked = check_trainer_arguments(f"{str(run['method']).upper()}Config", given)
     refused = sorted({*checked.config, *checked.lora} - CONTINUABLE)
     if refused:
         raise InvalidArguments(
             f"{', '.join(refused)} cannot change in a run that goes on.",
             allowed=f"What may change: {', '.join(sorted(CONTINUABLE))}.",
-            next_step="For anything else submit a new training.",
+            next_step="For anything else submit a new training. Nothing was started.",
         )
     for name in _ONLY_LARGER:
         new, old = checked.config.get(name), before.get(name)
         if isinstance(new, (int, float)) and isinstance(old, (int, float)) and new < old:
-            raise InvalidArguments(f"{name} was {old} and can only become larger, not {new}.")
+            raise InvalidArguments(
+                f"{name} was {old} and can only become larger, not {new}.", next_step="Nothing was started."
+            )
     check_ranges(checked.config)
-    return _same_batch(before, before | checked.config)
+    return _same_batch(before, checked.config)
 
 
-def _same_batch(before: dict[str, object], after: dict[str, object]) -> dict[str, object]:
+def _same_batch(before: dict[str, object], given: Mapping[str, object]) -> dict[str, object]:
     """Return the config with the other half of the batch split adjusted, so that a step sees as many rows as before."""
     device, steps = "per_device_train_batch_size", "gradient_accumulation_steps"
     batch = cast(int, before[device]) * cast(int, before[steps])
-    changed, other = (steps, device) if after[steps] != before[steps] else (device, steps)
-    if after[changed] != before[changed] and after[other] == before[other]:
+    after = {**before, **given}
+    changed, other = (device, steps) if device in given else (steps, device)
+    if changed in given and other not in given:
         size = cast(int, after[changed])
         if size < 1 or batch % size:
-            raise InvalidArguments(f"{changed} cannot be {size}: it must divide the batch size, {batch}.")
+            raise InvalidArguments(
+                f"{changed} cannot be {size}: it must divide the batch size, {batch}.", next_step="Nothing was started."
+            )
         after = after | {other: batch // size}
     if cast(int, after[device]) < 1 or cast(int, after[device]) * cast(int, after[steps]) != batch:
-        raise InvalidArguments(f"{device} x {steps} must stay the batch size, {batch}.")
+        raise InvalidArguments(
+            f"{device} x {steps} must stay the batch size, {batch}.", next_step="Nothing was started."
+        )
     return after
 
 

@@ -34,13 +34,18 @@ def _check_folder(folder: Path) -> None:
         )
     if (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file():
         raise InvalidArguments(
-            f'"{folder.name}" holds an adapter, not a whole model.', next_step="Give the base model it was trained on."
+            f'"{folder.name}" holds an adapter, not a whole model.',
+            next_step="Give the base model it was trained on. Nothing was started.",
         )
     missing = [name for name in ("config.json", "tokenizer_config.json") if not (folder / name).is_file()]
     if not any(next(folder.glob(pattern), None) for pattern in _WEIGHTS):
         missing.append("weights (*.safetensors)")
     if missing:
-        raise InvalidArguments(f'The model folder "{folder.name}" has no {" and no ".join(missing)}.')
+        raise InvalidArguments(
+            f'The model folder "{folder.name}" has no {" and no ".join(missing)}.',
+            allowed="A model folder has config.json, weights and tokenizer, as save_pretrained writes them.",
+            next_step="Nothing was started.",
+        )
     _read_json(folder / "config.json")
 
 
@@ -54,7 +59,14 @@ def _read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise InvalidArguments(f'{path.name} in the model folder "{path.parent.name}" is not JSON: {error}.') from None
+        raise _unreadable(path, f"is not JSON: {error}") from None
     if not isinstance(content, dict):
-        raise InvalidArguments(f'{path.name} in the model folder "{path.parent.name}" is no JSON object.')
+        raise _unreadable(path, "is no JSON object")
     return cast(dict[str, Any], content)
+
+
+def _unreadable(path: Path, why: str) -> InvalidArguments:
+    return InvalidArguments(
+        f'{path.name} in the model folder "{path.parent.name}" {why}.',
+        next_step="Mend it, or give another model. Nothing was started.",
+    )

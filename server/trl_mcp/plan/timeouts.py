@@ -18,7 +18,9 @@ def timeout_seconds(text: str) -> int | None:
     seconds = round(float(found.group(1)) * _UNITS[found.group(2)]) if found else 0
     if not 1 <= seconds <= 30 * 86400:
         raise InvalidArguments(
-            f'timeout cannot be "{shorten(text)}".', allowed="It is auto, or a time such as 90m, 2h or 1d."
+            f'timeout cannot be "{shorten(text)}".',
+            allowed="It is auto, or a time such as 90m, 2h or 1d, of at most 30d.",
+            next_step="Nothing was started.",
         )
     return seconds
 

@@ -66,7 +66,9 @@ def make_recipe(asked: Asked) -> Recipe:
     checked = check_trainer_arguments(_CONFIGS[asked.method], asked.trainer_args)
     if asked.tuning == "full" and checked.lora:
         given = ", ".join(checked.lora)
-        raise InvalidArguments(f'{given}: only for tuning "lora".', next_step="Leave it out, or set tuning to lora.")
+        raise InvalidArguments(
+            f'{given}: only for tuning "lora".', next_step="Leave it out, or set tuning to lora. Nothing was started."
+        )
     config = _merge_tool_arguments(asked, checked.config)
     findings = list(checked.findings)
     batch_size = _split_batch(asked, config)
@@ -123,7 +125,8 @@ def _merge_tool_arguments(asked: Asked, config: dict[str, object]) -> dict[str, 
         value = cast(float | None, getattr(asked, argument))
         if value is not None and config.get(field_name, value) != value:
             raise InvalidArguments(
-                f"{argument} is {value} and trainer_args has {field_name}={config[field_name]}; give it once."
+                f"{argument} is {value} and trainer_args has {field_name}={config[field_name]}.",
+                next_step="Give it once. Nothing was started.",
             )
         chosen = (
             value if value is not None else config.get(field_name, default_value(asked.method, asked.tuning, argument))
@@ -145,7 +148,9 @@ def _split_batch(asked: Asked, config: dict[str, object]) -> int:
         ("gradient_accumulation_steps", steps),
     ):
         if number is not None and number < 1:
-            raise InvalidArguments(f"{name} is {number}; it is a whole number from 1.")
+            raise InvalidArguments(
+                f"{name} is {number}; it is a whole number from 1.", next_step="Nothing was started."
+            )
     if asked.batch_size is None and device and steps:
         batch = device * steps
     else:
@@ -156,7 +161,7 @@ def _split_batch(asked: Asked, config: dict[str, object]) -> int:
     if device * steps != batch:
         raise InvalidArguments(
             f"batch_size {batch} is not per_device_train_batch_size {device} x gradient_accumulation_steps {steps}.",
-            next_step="Give batch_size alone: the split follows from it.",
+            next_step="Give batch_size alone: the split follows from it. Nothing was started.",
         )
     config |= {"per_device_train_batch_size": device, "gradient_accumulation_steps": steps}
     return batch
@@ -186,7 +191,7 @@ def check_ranges(config: Mapping[str, object]) -> None:
     if config.get("report_to") not in (None, "none", ["none"], []):
         raise InvalidArguments(
             f"report_to cannot be {config['report_to']} in this version: it is none.",
-            next_step="Loss and metrics are in job_status. Leave it out.",
+            next_step="Loss and metrics are in job_status. Leave it out. Nothing was started.",
         )
 
 
@@ -210,7 +215,10 @@ def _share_or_name(text: str | None) -> str | float | None:
     except ValueError:
         return text
     if share is not None and not 0 < share < 1:
-        raise InvalidArguments(f"eval_split cannot be {text}: it is a split's name, or a share such as 0.05.")
+        raise InvalidArguments(
+            f"eval_split cannot be {text}: it is a split's name, or a share such as 0.05.",
+            next_step="Nothing was started.",
+        )
     return share
 
 
@@ -220,7 +228,8 @@ def _best_model(config: dict[str, object], findings: list[Finding]) -> None:
         return
     if config.get("eval_strategy", "no") == "no":
         raise InvalidArguments(
-            "load_best_model_at_end needs an evaluation.", next_step="Give eval_split, and eval_steps."
+            "load_best_model_at_end needs an evaluation.",
+            next_step="Give eval_split, and eval_steps. Nothing was started.",
         )
     config.setdefault("save_strategy", config["eval_strategy"])
     if config["save_strategy"] == "steps":

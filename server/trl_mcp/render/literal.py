@@ -22,7 +22,7 @@ def literal(value: object, indent: int = 0) -> str:
     if isinstance(value, Mapping):
         items = [f"{_key(key)}: {literal(item, indent + 4)}" for key, item in value.items()]  # pyright: ignore[reportUnknownVariableType,reportUnknownArgumentType] # a mapping of any kind
         return _container("{", items, "}", indent)
-    if isinstance(value, Sequence):
+    if isinstance(value, Sequence) and not isinstance(value, (bytes, bytearray)):
         return _container("[", [literal(item, indent + 4) for item in value], "]", indent)  # pyright: ignore[reportUnknownVariableType,reportUnknownArgumentType] # a sequence of any kind
     raise TypeError(f"{type(value).__name__} has no literal")
 

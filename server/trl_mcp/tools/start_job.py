@@ -57,7 +57,7 @@ async def _plan(arguments: StartJob, context: CallContext) -> Plan:
     if arguments.trainer_args or arguments.timeout is not None:
         raise InvalidArguments(
             "A plan is started as it was agreed: only dry_run can be given with it.",
-            next_step=f"For other values repeat {ToolName.SUBMIT_TRAINING} with dry_run=true.",
+            next_step=f"For other values repeat {ToolName.SUBMIT_TRAINING} with dry_run=true. Nothing was started.",
         )
     plan = context.server.plans.load(arguments.id.strip(), context.caller)
     if plan.continues is not None:

@@ -45,12 +45,16 @@ class SubmitTraining(Arguments):
     )
     system_prompt: str | None = Field(None, description="put before every conversation")
     tuning: Literal["lora", "full"] = Field("lora", description="Default lora")
-    epochs: Annotated[float, Field(ge=0)] | None = Field(None, description=f"{_defaults('epochs')}; max_steps in trainer_args wins")
+    epochs: Annotated[float, Field(ge=0)] | None = Field(
+        None, description=f"{_defaults('epochs')}; max_steps in trainer_args wins"
+    )
     learning_rate: Annotated[float, Field(ge=0)] | None = Field(None, description=_defaults("learning_rate"))
     batch_size: Annotated[int, Field(ge=1)] | None = Field(
         None, description=f"rows per optimizer step. {_defaults('batch_size')}"
     )
-    max_length: Annotated[int, Field(ge=8)] | None = Field(None, description=f"tokens a row is cut at. {_defaults('max_length')}")
+    max_length: Annotated[int, Field(ge=8)] | None = Field(
+        None, description=f"tokens a row is cut at. {_defaults('max_length')}"
+    )
     trainer_args: NameValues = Field(
         {}, description='["name=value"]: any other field of TRL\'s SFTConfig or of LoraConfig (lora_r, lora_alpha, ...)'
     )

@@ -1,0 +1,127 @@
+"""What all tests share: a home of their own, a server to talk to, folders that look like models, a Python that trains."""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Any, Literal
+
+import hypothesis
+import pytest
+from mcp import Client
+
+from trl_mcp import environments
+from trl_mcp.app import TrainingServer
+from trl_mcp.render.templates import template_source
+from trl_mcp.settings import Settings
+
+Era = Literal["auto", "legacy"]
+Connect = Callable[[], AbstractAsyncContextManager[Client]]
+WriteRows = Callable[..., Path]
+
+# A busy machine is no fault of the code.
+hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.load_profile("patient")
+
+INHERITED = ("PATH", "LANG", "LC_ALL")
+FAKE_TOKEN = "hf_" + "fAkEtOkEn0" * 3
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def environ(home: Path) -> Mapping[str, str]:
+    """What an operator's shell holds, with a token that must be seen nowhere."""
+    kept = {name: os.environ[name] for name in INHERITED if name in os.environ}
+    return kept | {"HF_TOKEN": FAKE_TOKEN, "TRL_MCP_HOME": str(home)}
+
+
+@pytest.fixture
+def settings(environ: Mapping[str, str]) -> Settings:
+    return Settings.from_environ(environ)
+
+
+@pytest.fixture(params=["auto", "legacy"])
+def era(request: pytest.FixtureRequest) -> Era:
+    """Each of the two protocol eras: the newest revision, and the one with a handshake."""
+    return request.param
+
+
+@pytest.fixture
+def connect(settings: Settings, era: Era) -> Connect:
+    """Open a client on a server of these settings, in each protocol era."""
+    return lambda: Client(TrainingServer(settings), mode=era)
+
+
+@pytest.fixture
+def connect_newest(settings: Settings) -> Connect:
+    """Open a client on a server of these settings, in the newest protocol era."""
+    return lambda: Client(TrainingServer(settings))
+
+
+@pytest.fixture
+def model_folder(tmp_path: Path) -> Path:
+    """Return a folder that looks like a model to the server; it has no weights worth the name."""
+    return write_model(tmp_path / "models" / "tiny")
+
+
+def write_model(folder: Path) -> Path:
+    """Write the files that every model folder has."""
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text('{"model_type": "qwen3"}', encoding="utf-8")
+    (folder / "tokenizer_config.json").write_text("{}", encoding="utf-8")
+    (folder / "chat_template.jinja").write_text("{{ messages }}", encoding="utf-8")
+    (folder / "model.safetensors").touch()
+    return folder
+
+
+@pytest.fixture
+def write_rows(tmp_path: Path) -> WriteRows:
+    """Write rows as JSON Lines; without any, three prompts with completions."""
+
+    def write(name: str = "data/train.jsonl", rows: list[dict[str, Any]] | None = None) -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        rows = [{"prompt": f"{n} + 1?", "completion": f"{n + 1}"} for n in range(3)] if rows is None else rows
+        path.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def training_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a home whose `envs` holds the environment that trains.
+
+    TRAINING_PYTHON names the interpreter of such an environment where one is there already.
+    """
+    home = tmp_path_factory.mktemp("training_home")
+    script = template_source("sft")
+    if python := os.environ.get("TRAINING_PYTHON"):
+        _adopt(home, script, python)
+    environments.prepare(script, home, os.environ)
+    return home
+
+
+@pytest.fixture(scope="session")
+def training_python(training_home: Path) -> str:
+    """Return the interpreter of an environment that has what the templates' header names."""
+    return str(environments.prepare(template_source("sft"), training_home, os.environ))
+
+
+def _adopt(home: Path, script: str, python: str) -> None:
+    """Let `prepare` find an environment that was made elsewhere."""
+    header = environments.write_header(environments.read_header(script))
+    folder = home / "envs" / hashlib.sha256(header.encode()).hexdigest()[:16]
+    folder.mkdir(parents=True)
+    (folder / "ready.json").write_text(json.dumps({"python": python, "cpu_only": False}), encoding="utf-8")

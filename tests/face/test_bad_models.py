@@ -1,0 +1,53 @@
+"""A model that is not there or cannot be trained is refused by name."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.face.conftest import Refuses
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_folder_that_is_not_there_is_refused(refuses_training: Refuses, tmp_path: Path) -> None:
+    await refuses_training('no model folder "qwen"', "config.json", "Hub id", model=str(tmp_path / "qwen"))
+
+
+@pytest.mark.parametrize("path", ["/dev/zero", "/etc/hostname"])
+async def test_a_path_that_is_no_folder_is_refused(refuses_training: Refuses, path: str) -> None:
+    await refuses_training(f'no model folder "{Path(path).name}"', model=path)
+
+
+@pytest.mark.parametrize("model", ["./tiny", "../tiny", "a/b/c", "owner/na me", "http://localhost/model", "", "a b"])
+async def test_what_is_neither_a_hub_id_nor_an_absolute_path_is_refused(refuses_training: Refuses, model: str) -> None:
+    await refuses_training('"model"', model, "owner/name@revision", "working folder is not yours", model=model)
+
+
+@pytest.mark.parametrize(
+    ("missing", "said"),
+    [
+        ("config.json", "config.json"),
+        ("tokenizer_config.json", "tokenizer_config.json"),
+        ("model.safetensors", "weights (*.safetensors)"),
+    ],
+)
+async def test_a_folder_with_a_part_missing_is_refused_with_that_part(
+    refuses_training: Refuses, model_folder: Path, missing: str, said: str
+) -> None:
+    (model_folder / missing).unlink()
+    await refuses_training(f'The model folder "tiny" has no {said}.')
+
+
+@pytest.mark.parametrize(
+    ("content", "said"), [(b"{", "is not JSON"), (b"\xff\xfe", "is not JSON"), (b"[]", "is no JSON object")]
+)
+async def test_an_unreadable_config_is_refused(
+    refuses_training: Refuses, model_folder: Path, content: bytes, said: str
+) -> None:
+    (model_folder / "config.json").write_bytes(content)
+    await refuses_training(f'config.json in the model folder "tiny" {said}', "Mend it")
+
+
+async def test_an_adapter_is_refused_with_what_to_give_instead(refuses_training: Refuses, model_folder: Path) -> None:
+    (model_folder / "config.json").rename(model_folder / "adapter_config.json")
+    await refuses_training('"tiny" holds an adapter', "Give the base model")

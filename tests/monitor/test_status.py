@@ -1,0 +1,102 @@
+"""A job's report: how long, what it does, and after a failure the cause and the mend."""
+
+import json
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from tests.monitor.logs import CREATED, JOB, TAG, PrintedLog
+from trl_mcp.backends.base import Job, Stage
+from trl_mcp.monitor.status import JobReport, report_job
+
+pytestmark = pytest.mark.anyio
+
+TOKEN = "hf_" + "aB3" * 10
+NOW = CREATED + timedelta(seconds=100)
+FAILED = replace(JOB, stage=Stage.ERROR, exit_code=1, finished_at=NOW, message="The script ended with 1.")
+
+
+def progress(**fields: Any) -> str:
+    return f"TRL_MCP {TAG} {json.dumps(fields)}"
+
+
+async def report(lines: list[str], job: Job = JOB, secrets: tuple[str, ...] = ()) -> JobReport:
+    return await report_job(PrintedLog(lines, job), job, NOW, iter(secrets))
+
+
+@pytest.mark.parametrize(
+    ("lines", "message", "code", "fix"),
+    [
+        ([], "Job timeout after 60 s.", "timeout", 'start_job(id="sft-3f2a9c1b7d4e-1", timeout="60m")'),
+        (["OSError: [Errno 28] No space left on device"], "", "disk_full", "Free some disk space"),
+        (["torch.OutOfMemoryError: CUDA out of memory."], "", "out_of_memory", "per_device_train_batch_size=1"),
+        ([progress(kind="error", message="no row of x can be trained on")], "", "no_rows", 'show="errors"'),
+        ([], "The environment could not be made: no torch.", "environment", "job_logs"),
+        ([], "Ended by signal 9.", "killed", "start_job"),
+        (["ValueError: odd"], "", "failed", 'show="errors"'),
+    ],
+)
+async def test_a_failure_has_a_cause_and_a_call_that_mends_it(
+    lines: list[str], message: str, code: str, fix: str
+) -> None:
+    diagnosis = (await report(lines, replace(FAILED, message=message))).diagnosis
+    assert diagnosis is not None
+    assert diagnosis.code == code
+    assert fix in diagnosis.fix
+    assert diagnosis.evidence
+
+
+@pytest.mark.parametrize("stage", [stage for stage in Stage if stage is not Stage.ERROR])
+async def test_only_a_failure_is_diagnosed(stage: Stage) -> None:
+    assert (await report(["CUDA out of memory"], replace(JOB, stage=stage))).diagnosis is None
+
+
+async def test_nothing_in_a_report_tells_secrets() -> None:
+    lines = [
+        progress(kind="sample", prompt=f"the key is {TOKEN}", after="sesame-open"),
+        progress(kind="log", step=1, note=TOKEN),
+        f"first {TOKEN} sesame-open",
+        f"Error: second {TOKEN} sesame-open",
+        progress(kind="error", message=f"401 for {TOKEN} and sesame-open"),
+    ]
+    for job in (FAILED, replace(FAILED, message=f"403 for {TOKEN} and sesame-open")):
+        for printed in (lines, []):
+            found = await report(printed, job, secrets=("sesame-open",))
+            assert [word for word in (TOKEN, "sesame-open") if word in str(found)] == []
+
+
+async def test_evidence_carries_no_terminal_codes() -> None:
+    diagnosis = (await report([progress(kind="error", message="\x1b[31mbad\x1b[0m")], FAILED)).diagnosis
+    assert diagnosis is not None
+    assert diagnosis.evidence == "bad"
+
+
+async def test_times_are_those_of_the_job() -> None:
+    started = replace(JOB, started_at=CREATED + timedelta(seconds=30), timeout_s=90)
+    found = await report([], started)
+    assert (found.queued_s, found.running_s, found.timeout_left_s) == (30, 70, 20)
+
+
+async def test_a_job_that_waits_has_no_running_time() -> None:
+    found = await report([], replace(JOB, stage=Stage.SCHEDULING, started_at=None, timeout_s=90))
+    assert (found.queued_s, found.running_s, found.timeout_left_s) == (100, None, None)
+
+
+async def test_a_look_is_worth_while_after_a_tenth_of_the_time_left() -> None:
+    fast, slow = [
+        [progress(kind="log", step=step, max_steps=1000, elapsed_s=step * pace) for step in (10, 20)]
+        for pace in (0.1, 0.3)
+    ]
+    assert (await report([])).next_check_s == 5
+    assert (await report(fast)).next_check_s == 10
+    assert (await report(slow)).next_check_s == 29
+    assert (await report(slow, FAILED)).next_check_s is None
+
+
+async def test_it_says_what_the_job_does() -> None:
+    assert (await report([])).activity == "loading packages, model and data"
+    assert (await report([progress(kind="log", step=1, max_steps=9)])).activity == ""
+    assert (await report([progress(kind="log", step=9, max_steps=9)])).activity == "saving the model"
+    assert (await report([], FAILED)).activity == "The script ended with 1."
