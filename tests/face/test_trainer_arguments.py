@@ -43,6 +43,7 @@ REFUSED: list[tuple[object, list[str]]] = [
     (["hub_token=x"], ["hub_token cannot be given", "Tokens are never arguments"]),
     (["resume_from_checkpoint=true"], ["resume_from_checkpoint cannot be given", "start_job"]),
     (["trust_remote_code=true"], ["trust_remote_code cannot be given", "never run"]),
+    ({"model_init_kwargs": {"trust_remote_code": True}}, ["cannot be given in model_init_kwargs", "never run"]),
     (["group_by_length=true"], ["group_by_length no longer exists", "train_sampling_strategy"]),
     (["use_peft=true"], ["use_peft no longer exists", "tuning"]),
     (["per_device_train_batch_size=3", "gradient_accumulation_steps=0"], ["gradient_accumulation_steps is 0"]),

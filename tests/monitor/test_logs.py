@@ -102,9 +102,10 @@ def test_progress_lines_read_as_words() -> None:
     assert readable(progress(kind="checkpoint", step=9), TAG, []) == "[checkpoint]  step 9"
 
 
-def test_a_sample_reads_as_json() -> None:
+def test_a_sample_reads_as_json_where_there_is_room_for_it() -> None:
     line = progress(kind="sample", prompt="1 + 1?", before="3", after="2")
-    assert json.loads(readable(line, TAG, [])) == {"prompt": "1 + 1?", "before": "3", "after": "2"}
+    assert readable(line, TAG, []) == "[sample]  prompt 1 + 1?  after 2"
+    assert json.loads(readable(line, TAG, [], longest=4000)) == {"prompt": "1 + 1?", "before": "3", "after": "2"}
 
 
 async def test_every_view_is_masked() -> None:

@@ -22,7 +22,8 @@ CONFIG = {"num_train_epochs": 3.0, "learning_rate": 2e-4, DEVICE: 8, ACCUMULATIO
 
 
 def script(**run: Any) -> str:
-    values = {"method": "sft", "run_key": JOB.run, "model": "a/b", "dataset": "c/d", "config": CONFIG} | run
+    values = {"method": "sft", "run_key": JOB.run, "model": "a/b", "dataset": "c/d", "tuning": "full"}
+    values |= {"config": CONFIG, "lora": None} | run
     return f"RUN = {values!r}\n\nprint(RUN)\n"
 
 
@@ -120,7 +121,10 @@ def test_a_refusal_says_what_may_change() -> None:
 def test_what_may_change_is_written_into_the_script_and_said() -> None:
     plan = continued({"num_train_epochs": 5, "save_steps": "10", "lr_scheduler_type": "cosine"})
     assert config_of(plan) == CONFIG | {"num_train_epochs": 5, "save_steps": 10, "lr_scheduler_type": "cosine"}
-    assert plan.recipe == f"{JOB.id} continued, with num_train_epochs 5, save_steps 10, lr_scheduler_type cosine"
+    said = (
+        f"{JOB.id} continued, with num_train_epochs 5, save_steps 10, lr_scheduler_type cosine: sft full of b, 5 epochs"
+    )
+    assert plan.recipe.startswith(said)
 
 
 def test_a_new_timeout_comes_before_the_old_one() -> None:

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trl_mcp.errors import InvalidArguments
+from trl_mcp.plan.training import run_values
 from trl_mcp.recipes.recipe import Asked, Recipe, make_recipe, one_line
 
 DEVICE, ACCUMULATION = "per_device_train_batch_size", "gradient_accumulation_steps"
@@ -16,14 +17,19 @@ def recipe(**arguments: Any) -> Recipe:
     return make_recipe(Asked(method="sft", model="a/b", dataset="c/d", **arguments))
 
 
+def line(**arguments: Any) -> str:
+    return one_line(run_values(recipe(**arguments), "3f2a9c1b7d4e"), "b")
+
+
 def split(made: Recipe) -> tuple[object, object]:
     return made.config[DEVICE], made.config[ACCUMULATION]
 
 
 def test_every_default_is_spelled_out() -> None:
-    assert one_line(recipe()) == (
-        "sft lora of b, 3 epochs, batch_size 16 (8 x 2), learning_rate 0.0002, max_length 1024, "
-        "lora_r 16, lora_alpha 32, lora_dropout 0.05, lora_target_modules all-linear"
+    assert line() == (
+        "sft lora of b, 3 epochs, batch_size 16 (8 per device x 2 accumulated), learning_rate 0.0002, "
+        "lr_scheduler_type linear, warmup_steps 0, optim adamw_torch_fused, weight_decay 0, packing False, seed 42, "
+        "max_length 1024, lora_r 16, lora_alpha 32, lora_dropout 0.05, lora_target_modules all-linear"
     )
 
 
@@ -31,11 +37,11 @@ def test_full_fine_tuning_has_defaults_of_its_own_and_no_adapter() -> None:
     made = recipe(tuning="full")
     assert made.lora is None
     assert made.config["learning_rate"] == 2e-5
-    assert "lora" not in one_line(made)
+    assert "lora" not in line(tuning="full")
 
 
 def test_steps_come_before_epochs() -> None:
-    assert ", 50 steps, " in one_line(recipe(trainer_args={"max_steps": 50}))
+    assert ", 50 steps, " in line(trainer_args={"max_steps": 50})
 
 
 @given(st.integers(1, 10_000))

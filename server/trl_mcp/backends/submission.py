@@ -51,7 +51,7 @@ class Submitter:
             why = (isinstance(error, OSError) and error.strerror) or "the supervisor could not be started"
             raise BackendUnavailable(
                 f"The local job could not be started: {why}.",
-                next_step=f"Make room or give write access under {self._shelf.home}, then call again.",
+                next_step="Make room or give write access to the folder TRL_MCP_HOME names, then call again.",
             ) from error
 
     @contextmanager

@@ -54,6 +54,9 @@ def scan_local(path: Path, wishes: RowWishes) -> DataReport:
     except (job_module("files").UnreadableFileError, RecursionError) as error:
         fault = f"{path.name} holds a row that is nested too deeply" if isinstance(error, RecursionError) else error
         raise UnreadableData(f"{fault}.", next_step="Mend the file and call again. Nothing was started.") from None
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise UnreadableData(f"{path.name} cannot be read: {reason}.", next_step="Nothing was started.") from None
     return DataReport(
         name=path.name,
         layout=rows_module.layout_of(first) or ", ".join(names) or "no rows",

@@ -12,6 +12,8 @@ from trl_mcp.monitor.progress import ProgressEvent, parse_line
 LEAST_BYTES = 8000
 BYTES_PER_LINE = 200
 _LINE = 1000
+_SAMPLE = 4000
+_SAMPLE_IN_TAIL = 60
 _AFTER_FAULT = 3
 _AFTER_TRACEBACK = 60
 _FAULT = ("error", "exception", "traceback", "out of memory", "no space left", "killed", "cannot ", "failed")
@@ -49,7 +51,7 @@ async def filtered_view(
         end = piece.end
         for line in filter(keep, piece.lines):
             found += 1
-            kept.append(readable(line, job.run_tag, secrets))
+            kept.append(readable(line, job.run_tag, secrets, longest=_SAMPLE))
     view = _newest(list(kept), lines, end)
     return LogView(view.lines, end, view.omitted + found - len(kept))
 
@@ -90,18 +92,20 @@ async def pieces(backend: Backend, job_id: str, cursor: int = 0) -> AsyncIterato
         cursor = piece.end
 
 
-def readable(line: str, tag: str, secrets: Iterable[str]) -> str:
+def readable(line: str, tag: str, secrets: Iterable[str], longest: int = _LINE) -> str:
     """Return a line as a person would want it: progress in words, no terminal codes, no secrets, not too long."""
     event = parse_line(line, tag)
-    text = clean_line(in_words(event) if event else line, secrets)
-    return text if len(text) <= _LINE else f"{text[:_LINE]}... ({len(text) - _LINE} characters more)"
+    text = clean_line(in_words(event, whole_samples=longest > _LINE) if event else line, secrets)
+    return text if len(text) <= longest else f"{text[:longest]}... ({len(text) - longest} characters more)"
 
 
-def in_words(event: ProgressEvent) -> str:
-    """Return a progress event as text: `step 20/150  loss 1.234  ...`; a sample as one JSON object."""
+def in_words(event: ProgressEvent, *, whole_samples: bool = True) -> str:
+    """Return a progress event as text: `step 20/150  loss 1.234  ...`; a whole sample as one JSON object."""
     fields = {name: value for name, value in event.fields.items() if name != "kind" and value is not None}
     if event.kind == "sample" and "prompt" in fields:
-        return json.dumps(fields, ensure_ascii=False)
+        if whole_samples:
+            return json.dumps(fields, ensure_ascii=False)
+        fields = {name: str(value)[:_SAMPLE_IN_TAIL] for name, value in fields.items() if name in ("prompt", "after")}
     if event.kind != "log":
         return "  ".join([f"[{event.kind}]", *(f"{name} {_number(value)}" for name, value in fields.items())])
     step, total = fields.pop("step", "?"), fields.pop("max_steps", "?")

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 _PREFIX = "TRL_MCP "
-_NO_METRIC = {"kind", "step", "max_steps", "epoch", "elapsed_s", "total_flos", "train_runtime"}
+_NO_METRIC = {"kind", "step", "max_steps", "epoch", "elapsed_s", "total_flos", "eval_num_tokens", "eval_entropy"}
+_NO_METRIC_ENDINGS = ("_runtime", "_per_second")
 _WINDOW = 40
+_PACE = 12
 _FLAT = 0.02
 
 
@@ -54,6 +56,8 @@ class Progress:
     epoch: float | None = None
     metrics: dict[str, float | str] = field(default_factory=dict[str, "float | str"])
     trend: str | None = None
+    loss: str | None = None
+    eval_loss: str | None = None
     eta_s: int | None = None
     resume_step: int | None = None
     is_training: bool = False
@@ -80,6 +84,8 @@ def summarize(events: Iterable[ProgressEvent]) -> Progress:
         epoch=logs[-1].fields.get("epoch") if logs else None,
         metrics=_metrics(logs),
         trend=trend([event.fields["loss"] for event in logs if "loss" in event.fields]),
+        loss=_first_to_last(logs, "loss"),
+        eval_loss=_first_to_last(logs, "eval_loss"),
         eta_s=_eta(logs),
         resume_step=saved[-1] if saved else _latest(starts, "resume_step") or None,
         is_training=bool(logs) or any("max_steps" in event.fields for event in starts),
@@ -97,8 +103,21 @@ def _metrics(logs: list[ProgressEvent]) -> dict[str, float | str]:
     """Return the newest value of every metric; evaluation and training report in lines of their own."""
     merged: dict[str, float | str] = {}
     for event in logs[-_WINDOW:]:
-        merged |= {name: value for name, value in event.fields.items() if name not in _NO_METRIC}
+        merged |= {name: value for name, value in event.fields.items() if _is_metric(name)}
     return merged
+
+
+def _is_metric(name: str) -> bool:
+    return name not in _NO_METRIC and not name.endswith(_NO_METRIC_ENDINGS)
+
+
+def _first_to_last(logs: list[ProgressEvent], name: str) -> str | None:
+    """Return a metric's way in words: `5.81 (step 1) -> 3.13 (step 60)`."""
+    seen = [(event.step, event.fields[name]) for event in logs if isinstance(event.fields.get(name), (int, float))]
+    if len(seen) < 2:
+        return None
+    (first_step, first), (last_step, last) = seen[0], seen[-1]
+    return f"{first:.4g} (step {first_step}) -> {last:.4g} (step {last_step})"
 
 
 def trend(losses: list[float | str]) -> str | None:
@@ -121,7 +140,7 @@ def trend(losses: list[float | str]) -> str | None:
 
 def _eta(logs: list[ProgressEvent]) -> int | None:
     """Return the seconds left by the pace of the last log lines."""
-    timed = [event for event in logs[-_WINDOW:] if event.step and "elapsed_s" in event.fields]
+    timed = [event for event in logs[-_PACE:] if event.step and "elapsed_s" in event.fields]
     if len(timed) < 2 or timed[-1].step <= timed[0].step or "max_steps" not in timed[-1].fields:
         return None
     first, last = timed[0], timed[-1]

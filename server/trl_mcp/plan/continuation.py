@@ -9,7 +9,7 @@ from trl_mcp.backends.base import Job, Stage
 from trl_mcp.errors import InvalidArguments, NotFound
 from trl_mcp.plan.plan import Plan
 from trl_mcp.recipes.names import CONTINUABLE
-from trl_mcp.recipes.recipe import check_ranges
+from trl_mcp.recipes.recipe import check_ranges, one_line
 from trl_mcp.recipes.trainer_arguments import check_trainer_arguments
 from trl_mcp.render.script import read_run, replace_run
 
@@ -40,12 +40,18 @@ def plan_continuation(job: Job, script: str, given: Mapping[str, object], timeou
         namespace=job.namespace,
         timeout_s=timeout_s if timeout_s is not None else job.timeout_s,
         attempts=attempts,
-        recipe=f"{job.id} {verb}" + (f", with {changed}" if changed else ", nothing changed"),
+        recipe=f"{job.id} {verb}, {f'with {changed}' if changed else 'nothing changed'}: {_line(run, config)}",
         data=f"as in {job.id}",
         facts={},
         asked={},
         continues=job.id,
     )
+
+
+def _line(run: dict[str, object], config: Mapping[str, object]) -> str:
+    if not run:
+        return "the same script"
+    return one_line(run | {"config": config}, Path(str(run["model"])).name)
 
 
 def next_run_key(key: str) -> str:

@@ -7,7 +7,7 @@ import re
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -57,8 +57,17 @@ class Plan(BaseModel):
 
 def run_key(identity: Mapping[str, object]) -> str:
     """Return the short hash that names what would be run."""
-    canonical = json.dumps(identity, sort_keys=True, separators=(",", ":"), default=str)
+    canonical = json.dumps(_whole_numbers(identity), sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+
+
+def _whole_numbers(value: object) -> object:
+    """Return a value in which 3.0 and 3 are the same number."""
+    if isinstance(value, Mapping):
+        return {name: _whole_numbers(item) for name, item in cast(Mapping[str, object], value).items()}
+    if isinstance(value, list | tuple):
+        return [_whole_numbers(item) for item in cast(list[object], value)]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 class PlanStore:

@@ -1,5 +1,6 @@
 """What was asked -> plan: the facts gathered, the recipe completed, the script rendered."""
 
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -33,18 +34,19 @@ async def plan_training(asked: Asked, place: Place, translated: tuple[Finding, .
     recipe = make_recipe(asked)
     model = await anyio.to_thread.run_sync(inspect_model, recipe.model)
     data = await anyio.to_thread.run_sync(_scan, recipe, model)
-    run = run_key(recipe.identity | {"model": model.fingerprint, "data": data.fingerprint} | _place_identity(place))
+    key = run_key(recipe.identity | {"model": model.fingerprint, "data": data.fingerprint} | _place_identity(place))
+    run = run_values(recipe, key)
     return Plan(
         kind="training",
         method=recipe.method,
-        run=run,
-        script=render(recipe.method, run_values(recipe, run)),
+        run=key,
+        script=render(recipe.method, run),
         hardware=place.hardware,
         namespace=place.namespace,
         timeout_s=place.timeout_s,
         attempts=place.attempts,
-        recipe=one_line(recipe),
-        data=data_line(data),
+        recipe=one_line(run, recipe.model.short_name),
+        data=data_line(data, recipe.eval_split),
         facts={"model": model.fingerprint, "dataset": data.fingerprint},
         asked=asdict(asked),
         findings=(*translated, *recipe.findings, *data_findings(data)),
@@ -95,13 +97,21 @@ def _scan(recipe: Recipe, model: ModelReport) -> DataReport:
     return scan_local(Path(reference.id), wishes)
 
 
-def data_line(data: DataReport) -> str:
+def data_line(data: DataReport, eval_split: str | float | None = None) -> str:
     """Return what is known of the data in one line."""
     if not data.rows_checked:
         return f"{data.name}: not looked at before the job"
     share = "" if data.complete else "the first "
     kept = f"{data.rows_kept} of {share}{data.rows_checked} rows kept"
-    return ", ".join(part for part in (f"{data.name}: {kept}", data.layout, data.conversion, data.dropped) if part)
+    held_out = math.ceil(data.rows_kept * eval_split) if isinstance(eval_split, float) else 0
+    parts = (
+        f"{data.name}: {kept}",
+        f"{held_out} of them held out at random" if held_out else "",
+        data.layout,
+        data.conversion,
+        data.dropped,
+    )
+    return ", ".join(part for part in parts if part)
 
 
 def data_findings(data: DataReport) -> list[Finding]:

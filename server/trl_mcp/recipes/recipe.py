@@ -6,8 +6,9 @@ from typing import cast
 
 from trl_mcp.errors import InvalidArguments
 from trl_mcp.recipes.defaults import default_value, lora_defaults
+from trl_mcp.recipes.names import OWNED
 from trl_mcp.recipes.references import DatasetReference, ModelReference, dataset_reference, model_reference
-from trl_mcp.recipes.trainer_arguments import check_trainer_arguments
+from trl_mcp.recipes.trainer_arguments import argument_table, check_trainer_arguments
 from trl_mcp.values import Finding, Severity
 
 RECIPE_VERSION = 1
@@ -73,6 +74,7 @@ def make_recipe(asked: Asked) -> Recipe:
     findings = list(checked.findings)
     batch_size = _split_batch(asked, config)
     check_ranges(config)
+    check_nested(config)
     eval_split = _evaluation(asked, config, findings)
     _best_model(config, findings)
     lora = lora_defaults() | checked.lora if asked.tuning == "lora" else None
@@ -94,20 +96,25 @@ def make_recipe(asked: Asked) -> Recipe:
     return replace(recipe, identity=_identity(recipe, asked, given=checked.config))
 
 
-def one_line(recipe: Recipe) -> str:
-    """Return the recipe in one line, every default spelled out."""
-    config = dict(recipe.config)
-    device_batch, accumulation = config.pop("per_device_train_batch_size"), config.pop("gradient_accumulation_steps")
-    length = f"{config.pop('max_steps')} steps" if "max_steps" in config else f"{config['num_train_epochs']:g} epochs"
-    config.pop("num_train_epochs", None)
+def one_line(run: Mapping[str, object], model: str) -> str:
+    """Return the RUN literal of a training in one line, the defaults that matter spelled out."""
+    config, lora = (cast(Mapping[str, object], run[name] or {}) for name in ("config", "lora"))
+    trainer = argument_table(_CONFIGS[str(run["method"])])
+    shown = {name: trainer[name].default for name in _SPELLED_OUT if name in trainer} | dict(config)
+    device, steps = (cast(int, shown.pop(name)) for name in _BATCH_SPLIT)
+    max_steps, epochs = cast(int, shown.pop("max_steps", -1)), cast(float, shown.pop("num_train_epochs", 0))
     parts = [
-        f"{recipe.method} {recipe.tuning} of {recipe.model.short_name}",
-        length,
-        f"batch_size {recipe.batch_size} ({device_batch} x {accumulation})",
-        *(f"{name} {_plain(value)}" for name, value in config.items()),
-        *(f"lora_{name.removeprefix('lora_')} {_plain(value)}" for name, value in (recipe.lora or {}).items()),
+        f"{run['method']} {run['tuning']} of {model}",
+        f"{max_steps} steps" if max_steps > 0 else f"{epochs:g} epochs",
+        f"batch_size {device * steps} ({device} per device x {steps} accumulated)",
+        *(f"{name} {_plain(value)}" for name, value in shown.items()),
+        *(f"lora_{name.removeprefix('lora_')} {_plain(value)}" for name, value in lora.items()),
     ]
     return ", ".join(parts)
+
+
+_BATCH_SPLIT = ("per_device_train_batch_size", "gradient_accumulation_steps")
+_SPELLED_OUT = ("learning_rate", "lr_scheduler_type", "warmup_steps", "optim", "weight_decay", "packing", "seed")
 
 
 def _plain(value: object) -> str:
@@ -193,6 +200,17 @@ def check_ranges(config: Mapping[str, object]) -> None:
             f"report_to cannot be {config['report_to']} in this version: it is none.",
             next_step="Loss and metrics are in job_status. Leave it out. Nothing was started.",
         )
+
+
+def check_nested(config: Mapping[str, object]) -> None:
+    """Raise InvalidArguments for what the server owns, given inside another argument such as model_init_kwargs."""
+    for name, value in config.items():
+        inside = set(cast(dict[str, object], value)) if isinstance(value, dict) else set[str]()
+        for owned, argument in (("trust_remote_code", "trust_remote_code"), ("token", "hub_token")):
+            if owned in inside:
+                raise InvalidArguments(
+                    f"{owned} cannot be given in {name}.", next_step=f"{OWNED[argument]} Nothing was started."
+                )
 
 
 def _evaluation(asked: Asked, config: dict[str, object], findings: list[Finding]) -> str | float | None:

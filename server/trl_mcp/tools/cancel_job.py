@@ -32,7 +32,9 @@ class CancelJobResult(Result):
 
 
 async def cancel_job(arguments: CancelJob, context: CallContext) -> CancelJobResult:
-    """Stop a job. It saves a checkpoint first; start_job continues it from there."""
+    """Stop a job: it finishes the step (or evaluation) it is in and saves a checkpoint, which start_job continues
+    from. Answers when it has stopped, after 20 s at the latest.
+    """
     job = await find_job(arguments.job_id, context)
     job = await context.server.local.cancel(job.id)
     deadline = monotonic() + _WAIT_SECONDS

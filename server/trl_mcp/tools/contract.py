@@ -8,6 +8,8 @@ from trl_mcp.context import CallContext
 from trl_mcp.schema import Arguments, Result
 from trl_mcp.values import Finding, ToolName
 
+_LINE = 120
+
 ArgumentsT = TypeVar("ArgumentsT", bound=Arguments)
 ResultT = TypeVar("ResultT", bound=Result)
 Translate = Callable[[Mapping[str, object]], tuple[dict[str, object], tuple[Finding, ...]]]
@@ -48,10 +50,19 @@ def _lines(values: Mapping[str, Any]) -> list[str]:
     for name, value in values.items():
         if isinstance(value, list):
             items = cast(list[object], value)
-            lines += [f"{name}:", *(f"- {_inline(item)}" for item in items)] if items else []
+            lines += [f"{name}:", *map(_item, items)] if items else []
         elif value != "":
             lines.append(f"{name}: {_inline(value)}")
     return lines
+
+
+def _item(value: object) -> str:
+    """Return an entry of a list: on one line where that can be read, else a field a line."""
+    line = f"- {_inline(value)}"
+    if not isinstance(value, dict) or len(line) <= _LINE:
+        return line
+    fields = [f"{name}: {_inline(item)}" for name, item in cast(dict[str, object], value).items() if item != ""]
+    return "- " + "\n  ".join(fields)
 
 
 def _inline(value: object) -> str:

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from trl_mcp.backends.base import Job, Stage
 from trl_mcp.context import CallContext
 from trl_mcp.errors import UnknownJob
+from trl_mcp.monitor.progress import parse_lines, summarize
 from trl_mcp.monitor.status import JobReport, report_job
 from trl_mcp.plan.timeouts import in_words
 from trl_mcp.schema import Arguments, Result
@@ -19,6 +20,7 @@ from trl_mcp.values import ToolName, call
 _POLL_SECONDS = 0.25
 _RECENT = 10
 _SAMPLES = 3
+_LINES_TO_FIRST_STEP = 100
 _SAMPLE_CHARACTERS = 200
 
 
@@ -27,7 +29,7 @@ class JobStatus(Arguments):
 
     job_id: str | None = Field(None, description="left out: the newest job, and a line on each of the last 10")
     wait_seconds: Annotated[int, Field(ge=0, le=20)] = Field(
-        0, description="0 to 20: wait for a change of stage. Default 0"
+        0, description="0 to 20: wait for a change of stage or for the first step. Default 0"
     )
 
 
@@ -68,10 +70,12 @@ class JobStatusResult(Result):
     """The state of a job."""
 
     job_id: str
-    stage: str
+    stage: Stage
     activity: str | None = None
     progress: ProgressResult | None = None
     metrics: list[str] = Field(default_factory=list[str], description="name=value, the newest of each")
+    loss: str | None = Field(None, description="first and last in this job's log")
+    eval_loss: str | None = None
     trend: str | None = Field(None, description="of the loss: falling, flat, rising or nan")
     eta_s: int | None = None
     queued_s: int | None = None
@@ -106,13 +110,20 @@ async def _newest(context: CallContext) -> Job:
 
 
 async def _wait_for_change(job: Job, seconds: int, context: CallContext) -> Job:
-    """Return the job as soon as its stage is another, or when the time is up."""
+    """Return the job as soon as its stage is another or training has begun, or when the time is up."""
     deadline = monotonic() + seconds
-    now = job
+    now, has_begun = job, await _has_begun(job, context)
     while not now.stage.is_terminal and now.stage is job.stage and (left := deadline - monotonic()) > 0:
         await anyio.sleep(min(_POLL_SECONDS, left))
         now = await context.server.local.inspect(job.id)
+        if not has_begun and await _has_begun(now, context):
+            break
     return now
+
+
+async def _has_begun(job: Job, context: CallContext) -> bool:
+    lines = (await context.server.local.logs(job.id, tail=_LINES_TO_FIRST_STEP)).lines
+    return summarize(parse_lines(lines, job.run_tag)).step > 0
 
 
 def _line(job: Job, context: CallContext) -> str:
@@ -125,9 +136,11 @@ def _result(report: JobReport, recent: list[str]) -> JobStatusResult:
     is_over = job.stage.is_terminal
     values: dict[str, Any] = {
         "job_id": job.id,
-        "stage": job.stage.value,
+        "stage": job.stage,
         "activity": report.activity or None,
         "metrics": [f"{name}={_short(value)}" for name, value in progress.metrics.items()],
+        "loss": progress.loss,
+        "eval_loss": progress.eval_loss,
         "trend": progress.trend,
         "eta_s": None if is_over else progress.eta_s,
         "queued_s": report.queued_s,
@@ -158,6 +171,8 @@ def _sample(sample: dict[str, Any]) -> SampleResult:
 
 
 def _cut(text: str) -> str:
+    if not text.strip():
+        return "(empty: the model ended at once)"
     return text if len(text) <= _SAMPLE_CHARACTERS else text[:_SAMPLE_CHARACTERS] + "..."
 
 
@@ -168,8 +183,10 @@ def _short(value: object) -> str:
 def _next_call(report: JobReport) -> str | None:
     if report.diagnosis is not None:
         return report.diagnosis.fix
+    if report.job.stage is Stage.COMPLETED:
+        return call(ToolName.JOB_LOGS, job_id=report.job.id, show="samples")
     if report.job.stage.is_terminal:
-        return None
+        return call(ToolName.START_JOB, id=report.job.id)
     return call(ToolName.JOB_STATUS, job_id=report.job.id, wait_seconds=20)
 
 

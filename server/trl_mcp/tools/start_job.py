@@ -17,7 +17,7 @@ from trl_mcp.tools.contract import Tool
 from trl_mcp.tools.job_ids import find_job
 from trl_mcp.tools.submission import SubmissionResult, already_submitted, carry_out
 from trl_mcp.tools.translation import translate_training
-from trl_mcp.values import Finding, ToolName
+from trl_mcp.values import Finding, ToolName, call
 
 
 class StartJob(Arguments):
@@ -34,13 +34,18 @@ class StartJob(Arguments):
 
 async def start_job(arguments: StartJob, context: CallContext) -> SubmissionResult:
     """Start a plan of a dry run; continue a failed, cancelled or timed-out job from its last checkpoint; run a
-    completed job again. Two calls on one id start one job.
+    completed job again. The new job has an id and an output folder of its own. Two calls on one id start one job.
     """
     if arguments.id.strip().startswith("plan-"):
         plan = await _plan(arguments, context)
     else:
         job = await find_job(arguments.id, context)
         script = await context.server.local.script(job.id)
+        if not job.stage.is_terminal and (arguments.trainer_args or arguments.timeout is not None):
+            raise NotPossible(
+                f"{job.id} is {job.stage}; nothing about it can change now.",
+                next_step=f"Stop it first: {call(ToolName.CANCEL_JOB, job_id=job.id)}.",
+            )
         if not job.stage.is_terminal:
             return already_submitted(_continuation(job, script, StartJob.model_validate({"id": job.id}), context), job)
         plan = _continuation(job, script, arguments, context)
