@@ -22,6 +22,7 @@ RUN = {
     "model": "HuggingFaceTB/SmolLM2-135M-Instruct",
     "model_revision": None,
     "dataset": "trl-lib/Capybara",
+    "dataset_file": None,
     "dataset_config": None,
     "dataset_revision": None,
     "dataset_split": "train[:200]",
@@ -33,16 +34,20 @@ RUN = {
     "lora": {"r": 16, "lora_alpha": 32, "lora_dropout": 0.05, "target_modules": "all-linear", "task_type": "CAUSAL_LM"},
     "output_repo": None,
     "private": True,
+    "overwrite": False,
     "merge": False,
     "save_minutes": 10,
 }
 
 from _job.arguments import has_chat_template, load_processing, lora_config, trainer_arguments
-from _job.checkpoints import newest_complete_checkpoint
+from _job.card import write_card
 from _job.device import TrainingDevice, find_device
 from _job.folders import JobFolders, job_folders
+from _job.keeping import checkpoint_keeper, find_checkpoint
+from _job.output_repo import OutputRepo, open_output_repo
 from _job.progress import JobStage, report
-from _job.result import save_result
+from _job.publishing import keep_result, kept_result, publish, take_kept_result
+from _job.result import last_metrics, save_result
 from _job.samples import choose_samples, report_samples, sample_answers
 from _job.source import TrainingData, load_training_data
 from _job.training import quiet_libraries, run_training, watch_training
@@ -78,10 +83,30 @@ def make_trainer(data: TrainingData, processing: Any, device: TrainingDevice, fo
     return trainer
 
 
-def main() -> None:
-    """Run the job from its first progress line to its last."""
-    announce()
-    folders = job_folders()
+def train(trainer: Any, data: TrainingData, folders: JobFolders, repo: OutputRepo | None) -> dict[str, Any]:
+    """Train to the last step, save the model, and return what came of it."""
+    with JobStage("training"):
+        outcome = run_training(trainer, find_checkpoint(folders, repo), checkpoint_keeper(folders, repo))
+    facts = {"steps": outcome.steps, "train_loss": outcome.train_loss, "rows": len(data.train)}
+    result = {**facts, "metrics": last_metrics(trainer.state.log_history)}
+    with JobStage("saving"):
+        save_result(trainer, RUN, result, folders.output)
+        shutil.rmtree(folders.rows, ignore_errors=True)
+        if repo is not None:
+            write_card(RUN, result, folders.output)
+            keep_result(folders)
+    return result
+
+
+def push(folders: JobFolders, repo: OutputRepo | None) -> None:
+    """Push the result where the run names a repository."""
+    if repo is not None:
+        with JobStage("push"):
+            publish(repo, folders)
+
+
+def make_model(folders: JobFolders, repo: OutputRepo | None) -> dict[str, Any]:
+    """Train, push the result, show what the model learned, and return what came of it."""
     with JobStage("data"):
         data, processing = load_data(folders)
     with JobStage("model"):
@@ -89,14 +114,27 @@ def main() -> None:
     with JobStage("samples"):
         samples = choose_samples(data.evaluation or data.train)
         before = sample_answers(trainer, samples)
-    with JobStage("training"):
-        outcome = run_training(trainer, newest_complete_checkpoint(folders.checkpoints))
-    with JobStage("saving"):
-        save_result(trainer, RUN, folders.output)
-        shutil.rmtree(folders.rows, ignore_errors=True)
+    result = train(trainer, data, folders, repo)
+    push(folders, repo)
     with JobStage("samples"):
         report_samples(samples, before, sample_answers(trainer, samples))
-    report("end", steps=outcome.steps, train_loss=outcome.train_loss, rows=len(data.train), output=str(folders.output))
+    return result
+
+
+def main() -> None:
+    """Run the job from its first progress line to its last."""
+    announce()
+    folders = job_folders()
+    with JobStage("access"):
+        repo = open_output_repo(RUN)
+    result = kept_result(RUN, folders)
+    if result is None:
+        result = make_model(folders, repo)
+    else:
+        take_kept_result(folders)
+        push(folders, repo)
+    facts = {name: result[name] for name in ("steps", "train_loss", "rows")}
+    report("end", **facts, output=str(folders.output))
 
 
 if __name__ == "__main__":

@@ -41,9 +41,9 @@ def home(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def environ(home: Path) -> Mapping[str, str]:
-    """What an operator's shell holds, with a token that must be seen nowhere."""
+    """What an operator's shell holds, with a token that must be seen nowhere; the Hub is out of reach."""
     kept = {name: os.environ[name] for name in INHERITED if name in os.environ}
-    return kept | {"HF_TOKEN": FAKE_TOKEN, "TRL_MCP_HOME": str(home)}
+    return kept | {"HF_HUB_OFFLINE": "1", "HF_TOKEN": FAKE_TOKEN, "TRL_MCP_HOME": str(home)}
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from trl_mcp import __version__
 from trl_mcp.backends.local import LocalBackend
 from trl_mcp.context import CallContext, ServerContext
 from trl_mcp.errors import TrlMcpError
+from trl_mcp.hub.hub import Hub
 from trl_mcp.monitor.masking import clean_line
 from trl_mcp.monitor.status import utc_now
 from trl_mcp.plan.plan import PlanStore
@@ -22,6 +23,7 @@ from trl_mcp.schema import did_you_mean, portable_schema, read_arguments
 from trl_mcp.settings import Settings
 from trl_mcp.tools import TOOLS
 from trl_mcp.tools.contract import Tool, compact_text
+from trl_mcp.tools.hardware import hardware_table
 from trl_mcp.tools.job_ids import find_job
 from trl_mcp.values import ToolName
 
@@ -44,7 +46,8 @@ class TrainingServer(MCPServer[ServerContext]):
     def __init__(self, settings: Settings) -> None:
         @asynccontextmanager
         async def lifespan(_: MCPServer[ServerContext]) -> AsyncGenerator[ServerContext]:
-            yield open_context(settings)
+            async with Hub(settings.hub_endpoint) as hub:
+                yield open_context(settings, hub)
 
         super().__init__(
             "trl-mcp",
@@ -78,12 +81,13 @@ class TrainingServer(MCPServer[ServerContext]):
             raise ToolError(str(error).removeprefix(f"Error executing tool {name}: ")) from error
 
 
-def open_context(settings: Settings) -> ServerContext:
+def open_context(settings: Settings, hub: Hub) -> ServerContext:
     """Return what lives as long as the server."""
     return ServerContext(
         settings=settings,
         clock=utc_now,
         local=LocalBackend(settings.home, environ=settings.environ),
+        hub=hub,
         plans=PlanStore(settings.home / "plans"),
     )
 
@@ -157,11 +161,21 @@ def _add_resources(server: TrainingServer, settings: Settings) -> None:
 
         async def read() -> str:
             job = await find_job(f"{namespace}/{job_id}", context)
-            return await context.server.local.script(job.id)
+            return await context.backend_of(job).script(job.id)
 
         return await _readable(read, context)
 
-    _ = plan_script, job_script
+    @server.resource("hardware://{kind}", title="Hardware with live prices", mime_type="text/markdown")
+    async def hardware(kind: str, ctx: OpenContext) -> str:
+        """Return today's machines of Hugging Face Jobs with their prices; kind is all, gpu or cpu."""
+        context = _call_context(ctx, settings)
+
+        async def read() -> str:
+            return await hardware_table(context, kind)
+
+        return await _readable(read, context)
+
+    _ = plan_script, job_script, hardware
 
 
 async def _readable(read: Callable[[], Awaitable[str]], context: CallContext) -> str:

@@ -11,7 +11,7 @@ from trl_mcp import __version__
 def main(arguments: list[str] | None = None) -> int:
     """Run the command that the arguments name and return its exit code."""
     parsed = _parser().parse_args(arguments)
-    return {"stdio": _stdio, "demo": _demo, "render": _render}[parsed.command or "stdio"](parsed)
+    return _COMMANDS[parsed.command or "stdio"](parsed)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -22,6 +22,9 @@ def _parser() -> argparse.ArgumentParser:
     demo = commands.add_parser("demo", help="fine-tune a model on this machine and see what it has learned")
     demo.add_argument("--model", help="a Hub id or model folder; left out: a tiny model made on the spot")
     demo.add_argument("--dataset", help="a Hub id or data file; left out: ten questions made on the spot")
+    commands.add_parser("doctor", help="look for what would break")
+    clean = commands.add_parser("clean", help="show what is kept, and free what is named")
+    clean.add_argument("kinds", nargs="*", metavar="kind", help="jobs, checkpoints, environments, plans, bucket")
     render = commands.add_parser("render", help="print the self-contained script of a template")
     render.add_argument("template", help="the name of a template, such as sft")
     return parser
@@ -39,7 +42,7 @@ def _stdio(_: argparse.Namespace) -> int:
     try:
         settings = Settings.from_environ(os.environ)
     except TrlMcpError as error:
-        print(error, file=sys.stderr)  # noqa: T201 # a person reads it
+        print(error, file=sys.stderr)
         return 2
     TrainingServer(settings).run("stdio")
     return 0
@@ -51,13 +54,32 @@ def _demo(parsed: argparse.Namespace) -> int:
     return run_demo(parsed.model, parsed.dataset)
 
 
+def _doctor(_: argparse.Namespace) -> int:
+    from trl_mcp.doctor import run_doctor
+
+    return run_doctor()
+
+
+def _clean(parsed: argparse.Namespace) -> int:
+    from trl_mcp.clean import KINDS, run_clean
+
+    unknown = [kind for kind in parsed.kinds if kind not in KINDS]
+    if unknown:
+        print(f"{', '.join(unknown)} cannot be cleaned. What can: {', '.join(KINDS)}.", file=sys.stderr)
+        return 2
+    return run_clean(parsed.kinds)
+
+
 def _render(parsed: argparse.Namespace) -> int:
     from trl_mcp.render.script import inline_job_modules
     from trl_mcp.render.templates import template_source
 
     try:
-        print(inline_job_modules(template_source(parsed.template)), end="")  # noqa: T201 # its whole purpose
+        print(inline_job_modules(template_source(parsed.template)), end="")
     except FileNotFoundError:
-        print(f"There is no template {parsed.template}.", file=sys.stderr)  # noqa: T201 # a person reads it
+        print(f"There is no template {parsed.template}.", file=sys.stderr)
         return 2
     return 0
+
+
+_COMMANDS = {"stdio": _stdio, "demo": _demo, "doctor": _doctor, "clean": _clean, "render": _render}

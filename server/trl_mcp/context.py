@@ -1,11 +1,15 @@
 """What every tool is handed."""
 
 import hashlib
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from trl_mcp.backends.base import Backend
+from trl_mcp.backends.base import Backend, Job
+from trl_mcp.backends.hf import HfBackend
+from trl_mcp.errors import TokenMissing
+from trl_mcp.hub.hub import Hub
+from trl_mcp.plan.place import LOCAL, Gathering
 from trl_mcp.plan.plan import PlanStore
 from trl_mcp.settings import Settings
 from trl_mcp.values import Finding
@@ -24,6 +28,7 @@ class ServerContext:
     settings: Settings
     clock: Callable[[], datetime]
     local: Backend
+    hub: Hub
     plans: PlanStore
 
 
@@ -41,6 +46,28 @@ class CallContext:
         """A name for the caller that does not tell the token."""
         return hashlib.sha256((self.token or "").encode()).hexdigest()[:12]
 
-    def secrets(self) -> Iterator[str]:
+    @property
+    def gathering(self) -> Gathering:
+        """What the facts of a plan are asked with."""
+        return Gathering(self.server.hub, self.token, self.server.settings.is_offline)
+
+    def secrets(self) -> list[str]:
         """Return the values that must never leave the server."""
-        return (value for value in (self.token,) if value)
+        return [self.token] if self.token else []
+
+    def hf(self, namespace: str) -> HfBackend:
+        """Return Hugging Face Jobs in a namespace, with the caller's token. Raises TokenMissing."""
+        if not self.token:
+            raise TokenMissing(
+                "Jobs on the Hugging Face Hub need a token, and the server has none.",
+                next_step="Set HF_TOKEN for the server.",
+            )
+        return HfBackend(self.server.hub, self.token, namespace, locks=self.server.settings.home / "locks")
+
+    def backend(self, namespace: str) -> Backend:
+        """Return the backend of a namespace: "local" is this machine."""
+        return self.server.local if namespace == LOCAL else self.hf(namespace)
+
+    def backend_of(self, job: Job) -> Backend:
+        """Return the backend that runs a job."""
+        return self.backend(job.namespace)

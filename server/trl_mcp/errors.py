@@ -10,6 +10,15 @@ The tree:
   x UnreadableData      a data file exists but cannot be read as what it says it is
   x NotPossible         the call is understood but cannot be done now
     - BackendUnavailable
+    - HubError            the Hugging Face Hub did not do what was asked
+      + TokenMissing
+      + TokenRejected
+      + PermissionMissing
+      + AccessNotGranted
+      + CreditsMissing
+      + RateLimited
+      + HubUnreachable
+      + RequestRefused
 
 A refusal (status "refused") is no error: it is a result with findings. Only app.py turns these into MCP tool errors.
 """
@@ -51,3 +60,39 @@ class NotPossible(TrlMcpError):
 
 class BackendUnavailable(NotPossible):
     """The backend cannot run jobs on this machine or with this token."""
+
+
+class HubError(NotPossible):
+    """The Hugging Face Hub did not do what was asked."""
+
+
+class TokenMissing(HubError):
+    """The call needs a token and none was given."""
+
+
+class TokenRejected(HubError):
+    """The Hub does not know the token, or it has expired."""
+
+
+class PermissionMissing(HubError):
+    """The token is valid and may not do this here."""
+
+
+class AccessNotGranted(HubError):
+    """The repository is gated, and its conditions were not accepted."""
+
+
+class CreditsMissing(HubError):
+    """The namespace has no credits to pay with."""
+
+
+class RateLimited(HubError):
+    """The Hub asks to come back later."""
+
+
+class HubUnreachable(HubError):
+    """The Hub gave no answer, or answered that it is out of order."""
+
+
+class RequestRefused(HubError):
+    """The Hub understood the request and refuses it for another reason."""

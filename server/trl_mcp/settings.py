@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
 import platformdirs
@@ -18,18 +19,48 @@ class Settings:
     attempts: int = field(
         default=1, metadata={"env": "TRL_MCP_ATTEMPTS", "help": "how often a failed or timed-out job is tried in all"}
     )
+    max_usd_per_job: Decimal | None = field(
+        default=None, metadata={"env": "TRL_MCP_MAX_USD_PER_JOB", "help": "the most a paid job may cost, in USD"}
+    )
+    hub_endpoint: str = field(
+        default="https://huggingface.co", metadata={"env": "HF_ENDPOINT", "help": "the address of the Hugging Face Hub"}
+    )
     environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ), repr=False)
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> "Settings":
         """Read the settings. Raises InvalidArguments naming the variable that cannot be understood."""
         home = environ.get("TRL_MCP_HOME") or platformdirs.user_data_dir("trl-mcp")
-        return cls(Path(home).expanduser().absolute(), _positive(environ, "TRL_MCP_ATTEMPTS", 1), dict(environ))
+        return cls(
+            home=Path(home).expanduser().absolute(),
+            attempts=_positive(environ, "TRL_MCP_ATTEMPTS", 1),
+            max_usd_per_job=_usd(environ, "TRL_MCP_MAX_USD_PER_JOB"),
+            hub_endpoint=(environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/"),
+            environ=dict(environ),
+        )
+
+    @property
+    def is_offline(self) -> bool:
+        """Whether the operator forbids requests to the Hub."""
+        return self.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
 
 
 def described_settings() -> list[tuple[str, str]]:
     """Return every environment variable the server reads as a setting, with what it is for."""
     return [(item.metadata["env"], item.metadata["help"]) for item in fields(Settings) if "env" in item.metadata]
+
+
+def _usd(environ: Mapping[str, str], name: str) -> Decimal | None:
+    text = environ.get(name)
+    if not text:
+        return None
+    try:
+        amount = Decimal(text)
+    except InvalidOperation:
+        amount = Decimal(-1)
+    if not amount.is_finite() or amount < 0:
+        raise InvalidArguments(f"{name} is {text!r}.", allowed="It is an amount in USD, such as 5 or 0.50.")
+    return amount
 
 
 def _positive(environ: Mapping[str, str], name: str, default: int) -> int:

@@ -18,11 +18,16 @@ MESSAGE_LIMIT = 2000
 
 def report(kind: str, **fields: Any) -> None:
     """Print one progress line; of several processes only the first one prints."""
-    if os.environ.get("RANK", "0") != "0":
+    if not is_first_process():
         return
     line = json.dumps({"kind": kind, **plain_value(fields)}, allow_nan=False)
     sys.stdout.write(f"TRL_MCP {PROGRESS_TAG} {line}\n")
     sys.stdout.flush()
+
+
+def is_first_process() -> bool:
+    """Tell whether this is the one of several training processes that speaks and writes for all."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def plain_value(value: Any) -> Any:

@@ -5,13 +5,39 @@ import json
 from pathlib import Path
 from typing import Any
 
+RECORD_NAME = "trl-mcp.json"
 RECORDED_PACKAGES = ("trl", "transformers", "peft", "torch", "datasets")
+# What a log says of the run's course, not of the model.
+NO_RESULT = {"step", "epoch", "total_flos", "learning_rate", "grad_norm", "train_loss"}
 
 
-def save_result(trainer: Any, run: dict[str, Any], output: Path) -> None:
+def save_result(trainer: Any, run: dict[str, Any], result: dict[str, Any], output: Path) -> None:
     """Write the model, its tokenizer and trl-mcp.json to the output folder."""
     trainer.save_model(str(output))
-    versions = {package: importlib.metadata.version(package) for package in RECORDED_PACKAGES}
-    record = {"run_key": run["run_key"], "recipe": run, "versions": versions}
     if trainer.args.should_save:
-        (output / "trl-mcp.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        (output / RECORD_NAME).write_text(record_text(run, result), encoding="utf-8")
+
+
+def record_text(run: dict[str, Any], result: dict[str, Any] | None = None) -> str:
+    """Return what trl-mcp.json says: the run, its recipe, the packages, and what came of it once that is known."""
+    record = {"run_key": run["run_key"], "recipe": run, "versions": package_versions()}
+    if result is not None:
+        record["result"] = result
+    return json.dumps(record, indent=2) + "\n"
+
+
+def package_versions() -> dict[str, str]:
+    """Return the versions of the packages that decide what a training does."""
+    return {package: importlib.metadata.version(package) for package in RECORDED_PACKAGES}
+
+
+def last_metrics(history: list[dict[str, Any]]) -> dict[str, float]:
+    """Return the last finite value of each measure of the model that the trainer logged."""
+    latest = {name: value for entry in history for name, value in entry.items()}
+    wanted = {name: value for name, value in latest.items() if name not in NO_RESULT}
+    of_the_course = ("runtime", "_per_second", "num_tokens")
+    return {
+        name: float(value)
+        for name, value in wanted.items()
+        if not name.endswith(of_the_course) and abs(float(value)) < float("inf")
+    }

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from _job.files import UnreadableFileError, file_kind, list_splits, read_text_file, split_called
+from _job.hub import ask_hub, hub_client
 from _job.rows import RowRules, SplitSlice, convert_rows, explain_dropped, parse_split, row_shape, source_columns
 
 PARQUET_BATCH_ROWS = 1000
@@ -58,7 +59,8 @@ def load_split(run: dict[str, Any], split: str, rules: RowRules, path: Path) -> 
     dataset = write_rows(convert_rows(rows, rules, dropped), path)
     if dataset is None:
         why = f"dropped: {explain_dropped(dropped)}" if dropped else "the split is empty"
-        raise SystemExit(f"no row of {run['dataset']} ({split}) can be trained on; {why}; columns: {rows.names}")
+        source = run.get("dataset_file") or run["dataset"]
+        raise SystemExit(f"no row of {source} ({split}) can be trained on; {why}; columns: {rows.names}")
     return dataset, dropped
 
 
@@ -90,8 +92,10 @@ def row_features(row: dict[str, Any]) -> Any:
 
 
 def split_rows(run: dict[str, Any], part: SplitSlice, columns: list[str], folder: Path) -> Iterator[Mapping[str, Any]]:
-    """Yield the rows of a part of a split: of a web address, of a path, or else of a data set on the Hub."""
+    """Yield the rows of a part of a split: of a web address, of a path, of a file on the Hub, or of a data set there."""
     source = run["dataset"]
+    if run.get("dataset_file"):
+        return path_rows(hub_file(run), part, columns)
     if "://" in source:
         return url_rows(source, part, columns, folder)
     if Path(source).is_absolute():
@@ -109,6 +113,13 @@ def hub_rows(run: dict[str, Any], part: SplitSlice, columns: list[str]) -> Itera
     names = [name for name in loaded.column_names if name in columns]
     chosen = loaded.select_columns(names) if names else loaded
     return iter(chosen.select(range(start, stop)))
+
+
+def hub_file(run: dict[str, Any]) -> Path:
+    """Return the run's data file, downloaded from the data set on the Hub that it is kept in."""
+    client, name = hub_client(), run["dataset"]
+    where = {"repo_type": "dataset", "revision": run["dataset_revision"]}
+    return Path(ask_hub(lambda: client.hf_hub_download(name, run["dataset_file"], **where), name, "read"))
 
 
 def url_rows(address: str, part: SplitSlice, columns: list[str], folder: Path) -> Iterator[Mapping[str, Any]]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from _job.arguments import saves_by_clock
 from _job.device import TrainingDevice
+from _job.keeping import CheckpointKeeper
 from _job.progress import report
 from _job.source import TrainingData
 from _job.watchers import AlreadyTrainedError, CheckpointClock, ProgressWatch, StopRequest, as_callback
@@ -56,10 +57,11 @@ def watch_training(trainer: Any, run: dict[str, Any], data: TrainingData, device
     trainer.add_callback(as_callback(ProgressWatch(facts, decide_logging)))
 
 
-def run_training(trainer: Any, checkpoint: Path | None) -> TrainingOutcome:
+def run_training(trainer: Any, checkpoint: Path | None, keeper: CheckpointKeeper) -> TrainingOutcome:
     """Train up to the last step, or leave the job with the exit code that says why it is not reached."""
     loss = None
-    with StopRequest() as stop:
+    trainer.add_callback(as_callback(keeper))
+    with keeper, StopRequest() as stop:
         trainer.add_callback(as_callback(stop))
         with contextlib.suppress(AlreadyTrainedError):
             loss = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None).training_loss

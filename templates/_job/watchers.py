@@ -15,7 +15,7 @@ class AlreadyTrainedError(Exception):
 
 
 class ProgressWatch:
-    """Prints a progress line for the start, each log and each checkpoint."""
+    """Prints a progress line for the start and each log."""
 
     def __init__(self, facts: dict[str, Any], decide_logging: bool) -> None:
         """Keep what the start line tells of data and device, and whether the run left open how often to log."""
@@ -43,10 +43,6 @@ class ProgressWatch:
         elapsed = round(time.monotonic() - self.began, 3)
         place = {"step": state.global_step, "max_steps": state.max_steps, "epoch": state.epoch, "elapsed_s": elapsed}
         report("log", **{**(logs or {}), **place})
-
-    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Print that a checkpoint is on the disk."""
-        report("checkpoint", step=state.global_step)
 
 
 class CheckpointClock:

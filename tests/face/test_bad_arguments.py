@@ -22,7 +22,7 @@ WRONG_VALUES: list[tuple[str, Any, list[str]]] = [
     ("method", "sfft", ['"method"', "sfft", 'Did you mean "sft"?', "Allowed: sft."]),
     ("method", 7, ['"method"', "7", "Allowed: sft."]),
     ("tuning", "lorra", ['"tuning"', 'Did you mean "lora"?', "Allowed: lora, full."]),
-    ("hardware", "a100", ['"hardware"', "Allowed: auto, local."]),
+    ("hardware", "a100", ['"a100"', "offline", 'hardware="local"']),
     ("epochs", "many", ['"epochs"', "valid number", "many"]),
     ("epochs", -1, ['"epochs"', "greater than or equal to 0"]),
     ("epochs", 0, ["num_train_epochs", "above 0"]),

@@ -11,6 +11,7 @@ from tests.monitor.test_logs import progress
 from trl_mcp.backends.base import Stage
 from trl_mcp.context import CallContext, ServerContext
 from trl_mcp.errors import InvalidArguments
+from trl_mcp.hub.hub import Hub
 from trl_mcp.plan.plan import PlanStore
 from trl_mcp.settings import Settings
 from trl_mcp.tools.cancel_job import CancelJob, cancel_job
@@ -30,7 +31,8 @@ def log() -> PrintedLog:
 
 @pytest.fixture
 def context(log: PrintedLog, settings: Settings) -> CallContext:
-    server = ServerContext(settings, lambda: CREATED + timedelta(seconds=60), log, PlanStore(settings.home / "plans"))
+    hub, plans = Hub("http://127.0.0.1:9"), PlanStore(settings.home / "plans")
+    server = ServerContext(settings, lambda: CREATED + timedelta(seconds=60), log, hub, plans)
     return CallContext(server, token=settings.environ["HF_TOKEN"])
 
 

@@ -51,6 +51,7 @@ class JobRunner:
         self._stores = stores
         self._options = options
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._deadlines: dict[str, asyncio.Timeout] = {}
         self._held: set[str] = set()
         self._released = asyncio.Event()
         self.endpoint = ""
@@ -75,6 +76,10 @@ class JobRunner:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    def expire(self, job_id: str) -> None:
+        """Let the timeout of a running job come now."""
+        self._deadlines[job_id].reschedule(asyncio.get_running_loop().time())
 
     def hold(self, flavor: str) -> None:
         """Keep new jobs of a flavor ("*" for all) in SCHEDULING."""
@@ -127,7 +132,7 @@ class JobRunner:
             job.pid = pid
 
         try:
-            async with asyncio.timeout(job.spec.timeout_s):
+            async with asyncio.timeout(job.spec.timeout_s) as self._deadlines[job.id]:
                 code = await run_process(launch, job.log, started)
         except TimeoutError:
             return "timeout", "Job timeout"

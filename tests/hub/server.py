@@ -183,6 +183,10 @@ class EmulatedHub:
         """Return the lines a job has logged, headers included."""
         return self._call(lambda: [line.text for line in self._state.jobs.jobs[job_id].lines])
 
+    def expire_job(self, job_id: str) -> None:
+        """Let the timeout of a running job come now."""
+        self._call(lambda: self._state.runner.expire(job_id))
+
     def hold_jobs(self, flavor: str = "*") -> None:
         """Keep new jobs of a flavor in SCHEDULING."""
         self._call(lambda: self._state.runner.hold(flavor))

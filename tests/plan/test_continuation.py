@@ -12,6 +12,7 @@ from tests.monitor.logs import JOB
 from trl_mcp.backends.base import Stage
 from trl_mcp.errors import InvalidArguments, NotFound
 from trl_mcp.plan.continuation import next_run_key, plan_continuation
+from trl_mcp.plan.place import Place
 from trl_mcp.plan.plan import Plan
 from trl_mcp.recipes.names import CONTINUABLE
 from trl_mcp.render.script import read_run
@@ -27,8 +28,8 @@ def script(**run: Any) -> str:
     return f"RUN = {values!r}\n\nprint(RUN)\n"
 
 
-def continued(given_arguments: dict[str, Any], job: Any = FAILED, **run: Any) -> Plan:
-    return plan_continuation(job, script(**run), given_arguments, None, attempts=1)
+def continued(given_arguments: dict[str, Any], job: Any = FAILED, place: Place | None = None, **run: Any) -> Plan:
+    return plan_continuation(job, script(**run), given_arguments, place or Place("local", "local", job.timeout_s))
 
 
 def config_of(plan: Plan) -> dict[str, Any]:
@@ -128,17 +129,17 @@ def test_what_may_change_is_written_into_the_script_and_said() -> None:
 
 
 def test_a_new_timeout_comes_before_the_old_one() -> None:
-    assert plan_continuation(FAILED, script(), {}, 60, attempts=2).timeout_s == 60
+    assert continued({}, place=Place("local", "local", 60, attempts=2)).timeout_s == 60
 
 
 @pytest.mark.parametrize("name", ["model", "dataset"])
 def test_a_job_whose_files_are_gone_cannot_go_on(name: str, tmp_path: Path) -> None:
     with pytest.raises(NotFound, match=f'The {name} of this job, "gone.jsonl"'):
-        continued({}, **{name: str(tmp_path / "gone.jsonl")})
+        continued({}, FAILED, None, **{name: str(tmp_path / "gone.jsonl")})
 
 
 def test_a_job_that_is_no_training_goes_on_with_its_script_as_it_is() -> None:
     job = replace(FAILED, kind="tiny_model")
-    assert plan_continuation(job, "print(1)\n", {}, None, 1).script == "print(1)\n"
+    assert plan_continuation(job, "print(1)\n", {}, Place("local", "local")).script == "print(1)\n"
     with pytest.raises(InvalidArguments, match="no training"):
-        plan_continuation(job, "print(1)\n", {"max_steps": 5}, None, 1)
+        plan_continuation(job, "print(1)\n", {"max_steps": 5}, Place("local", "local"))

@@ -8,13 +8,16 @@ from typing import Any
 import pytest
 
 from tests.conftest import WriteRows, write_model
+from trl_mcp.hub.hub import Hub
+from trl_mcp.plan.place import Gathering, Wish
 from trl_mcp.plan.plan import Plan, run_key
-from trl_mcp.plan.training import Place, changes, plan_training
+from trl_mcp.plan.training import changes, plan_training
 from trl_mcp.recipes.recipe import Asked
 
 pytestmark = pytest.mark.anyio
 
-PLACE = Place("local", "local")
+LOCAL = Wish("local")
+OFFLINE = Gathering(Hub("http://127.0.0.1:9"), None, is_offline=True)
 MakePlan = Callable[..., Awaitable[Plan]]
 
 
@@ -23,35 +26,34 @@ def make_plan(model_folder: Path, write_rows: WriteRows) -> MakePlan:
     """Plan a training that is the same but for what a test names."""
     dataset = write_rows()
 
-    async def make(place: Place = PLACE, **arguments: Any) -> Plan:
+    async def make(wish: Wish = LOCAL, attempts: int = 1, **arguments: Any) -> Plan:
         values: dict[str, Any] = {"model": str(model_folder), "dataset": str(dataset), **arguments}
-        return await plan_training(Asked(method="sft", **values), place)
+        return await plan_training(Asked(method="sft", **values), wish, OFFLINE, attempts)
 
     return make
 
 
 @pytest.mark.parametrize(
-    ("place", "arguments"),
+    ("wish", "arguments"),
     [
-        (PLACE, {}),
-        (replace(PLACE, timeout_s=3600), {}),
-        (replace(PLACE, attempts=3), {}),
-        (PLACE, {"batch_size": 16, "epochs": 3.0}),
+        (LOCAL, {}),
+        (replace(LOCAL, timeout="1h"), {}),
+        (LOCAL, {"attempts": 3}),
+        (LOCAL, {"batch_size": 16, "epochs": 3.0}),
     ],
 )
 async def test_timeout_attempts_and_spoken_defaults_keep_the_key(
-    make_plan: MakePlan, place: Place, arguments: dict[str, Any]
+    make_plan: MakePlan, wish: Wish, arguments: dict[str, Any]
 ) -> None:
-    assert (await make_plan(place, **arguments)).run == (await make_plan()).run
+    assert (await make_plan(wish, **arguments)).run == (await make_plan()).run
 
 
-@pytest.mark.parametrize("place", [replace(PLACE, namespace="alice"), replace(PLACE, hardware="a100-large")])
-async def test_another_place_is_another_run(make_plan: MakePlan, place: Place) -> None:
-    assert (await make_plan(place)).run != (await make_plan()).run
+async def test_hardware_as_it_was_asked_for_names_the_run(make_plan: MakePlan) -> None:
+    assert (await make_plan(Wish("auto"))).run != (await make_plan(Wish("local"))).run
 
 
 async def test_a_timeout_makes_another_plan_of_the_same_run(make_plan: MakePlan) -> None:
-    short, long = [await make_plan(replace(PLACE, timeout_s=seconds)) for seconds in (60, 120)]
+    short, long = [await make_plan(replace(LOCAL, timeout=timeout)) for timeout in ("1m", "2m")]
     assert short.run == long.run
     assert short.id != long.id
 
@@ -68,7 +70,7 @@ async def test_other_data_is_another_run(make_plan: MakePlan, write_rows: WriteR
     write_rows(rows=[{"prompt": "2 + 2?", "completion": "4"}])
     after = await make_plan()
     assert before.run != after.run
-    assert changes(before, after) == ["the dataset has changed"]
+    assert [said.partition(" from ")[0] for said in changes(before, after)] == ["the dataset has changed"]
 
 
 async def test_other_weights_are_another_run(make_plan: MakePlan, model_folder: Path) -> None:
@@ -76,7 +78,7 @@ async def test_other_weights_are_another_run(make_plan: MakePlan, model_folder: 
     (model_folder / "model.safetensors").write_bytes(b"1")
     after = await make_plan()
     assert before.run != after.run
-    assert changes(before, after) == ["the model has changed"]
+    assert [said.partition(" from ")[0] for said in changes(before, after)] == ["the model has changed"]
 
 
 async def test_revisions_of_a_hub_model_are_runs_apart(make_plan: MakePlan) -> None:
@@ -94,13 +96,13 @@ async def test_a_plan_that_nothing_has_moved_has_no_changes(make_plan: MakePlan)
 
 
 async def test_another_number_of_attempts_is_a_change(make_plan: MakePlan) -> None:
-    found = changes(await make_plan(), await make_plan(replace(PLACE, attempts=2)))
+    found = changes(await make_plan(), await make_plan(attempts=2))
     assert found == ["attempts were 1 and are 2"]
 
 
 async def test_a_hub_data_set_is_planned_unseen_and_says_so(make_plan: MakePlan) -> None:
     plan = await make_plan(dataset="a/b")
-    assert [finding.code for finding in plan.findings] == ["data.unchecked"]
+    assert [finding.code for finding in plan.findings] == ["dataset.unchecked", "data.unchecked"]
     assert "not looked at" in plan.data
 
 

@@ -29,6 +29,10 @@ class Agent:
         assert not result.is_error, text
         return cast(Answers, result.structured_content)
 
+    async def read(self, uri: str) -> str:
+        """Return a text resource."""
+        return "".join(getattr(part, "text", "") for part in (await self._client.read_resource(uri)).contents)
+
     async def until(self, job_id: str, reached: Callable[[Answers], bool], seconds: float = 180) -> Answers:
         """Ask for the status until it is as wanted."""
         status: Answers = {}

@@ -27,7 +27,8 @@ class Stage(StrEnum):
 class JobSpec:
     """What to run: a self-contained script, where, for how long, and under which run key.
 
-    `timeout_s` is in seconds per attempt (None: no limit). `secrets` are handed over in memory only.
+    `timeout_s` is in seconds per attempt (None: no limit). `secrets` are handed over in memory only. `image`,
+    `arguments` of the script and `output_repo` matter on Hugging Face Jobs only; without an image it is uv's own.
     """
 
     kind: str
@@ -41,11 +42,17 @@ class JobSpec:
     uses_all_devices: bool = False
     env: Mapping[str, str] = field(default_factory=dict[str, str])
     secrets: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+    image: str = ""
+    arguments: tuple[str, ...] = ()
+    output_repo: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One run of a script, as its backend knows it now. Times are UTC."""
+    """One run of a script, as its backend knows it now. Times are UTC.
+
+    Only Hugging Face Jobs fill the fields from `url` on; `queued_s` and `running_s` are as the Hub says them.
+    """
 
     id: str
     namespace: str
@@ -66,6 +73,11 @@ class Job:
     timeout_s: int | None = None
     run_tag: str = ""
     output_path: str = ""
+    url: str = ""
+    price_micro_usd_per_minute: int | None = None
+    queued_s: int | None = None
+    running_s: int | None = None
+    output_repo: str = ""
 
 
 @dataclass(frozen=True, slots=True)

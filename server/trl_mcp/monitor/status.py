@@ -2,12 +2,16 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 from trl_mcp.backends.base import Backend, Job, Stage
+from trl_mcp.backends.hf import HfBackend
+from trl_mcp.backends.hf_cost import cost
 from trl_mcp.monitor.diagnosis import Diagnosis, diagnose
 from trl_mcp.monitor.masking import clean_line
 from trl_mcp.monitor.progress import Progress, parse_line, parse_lines, summarize
+from trl_mcp.values import GpuUse
 
 _TAIL_LINES = 4000
 _SOONEST, _LATEST = 5, 60
@@ -25,12 +29,23 @@ class JobReport:
     timeout_left_s: int | None
     next_check_s: int | None
     activity: str
+    usd_so_far: Decimal | None = None
+    usd_at_end: Decimal | None = None
+    gpu: GpuUse | None = None
+
+    @property
+    def will_hit_timeout(self) -> bool | None:
+        """Whether the time left is shorter than the work left; None where either is not known."""
+        if self.timeout_left_s is None or self.progress.eta_s is None:
+            return None
+        return self.progress.eta_s > self.timeout_left_s
 
 
 async def report_job(backend: Backend, job: Job, now: datetime, secrets: Iterable[str]) -> JobReport:
     """Read the end of a job's log and return where it stands."""
     secrets = list(secrets)
     job = replace(job, message=clean_line(job.message, secrets))
+    gpu = await _gpu(backend, job)
     piece = await backend.logs(job.id, tail=_TAIL_LINES)
     lines = [clean_line(line, secrets) for line in piece.lines]
     progress = summarize(parse_lines(lines, job.run_tag))
@@ -46,7 +61,22 @@ async def report_job(backend: Backend, job: Job, now: datetime, secrets: Iterabl
         timeout_left_s=_timeout_left(job, running),
         next_check_s=_next_check(job, progress),
         activity=_activity(job, progress),
+        usd_so_far=cost(job, now),
+        usd_at_end=_cost_at_end(job, progress, now),
+        gpu=gpu,
     )
+
+
+async def _gpu(backend: Backend, job: Job) -> GpuUse | None:
+    if not isinstance(backend, HfBackend) or job.stage is not Stage.RUNNING or job.hardware.startswith("cpu"):
+        return None
+    return await backend.gpu(job.id)
+
+
+def _cost_at_end(job: Job, progress: Progress, now: datetime) -> Decimal | None:
+    if job.stage.is_terminal:
+        return cost(job, now)
+    return cost(job, now + timedelta(seconds=progress.eta_s)) if progress.eta_s is not None else None
 
 
 def _timeout_left(job: Job, running_s: int | None) -> int | None:

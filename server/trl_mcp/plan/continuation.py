@@ -7,17 +7,18 @@ from typing import cast
 
 from trl_mcp.backends.base import Job, Stage
 from trl_mcp.errors import InvalidArguments, NotFound
+from trl_mcp.plan.place import Place
 from trl_mcp.plan.plan import Plan
 from trl_mcp.recipes.names import CONTINUABLE
 from trl_mcp.recipes.recipe import check_ranges, one_line
 from trl_mcp.recipes.trainer_arguments import check_trainer_arguments
-from trl_mcp.render.script import read_run, replace_run
+from trl_mcp.render.script import job_table, read_run, replace_run, with_job_table
 
 _RERUN = re.compile(r"([0-9a-f]{12})(?:r(\d+))?")
 _ONLY_LARGER = ("num_train_epochs", "max_steps")
 
 
-def plan_continuation(job: Job, script: str, given: Mapping[str, object], timeout_s: int | None, attempts: int) -> Plan:
+def plan_continuation(job: Job, script: str, given: Mapping[str, object], place: Place) -> Plan:
     """Return the plan of a job's next part (it failed, was cancelled or timed out) or of its run anew (it completed).
 
     Raises InvalidArguments for a trainer argument that may not change any more, NotFound where what it reads is gone.
@@ -27,8 +28,11 @@ def plan_continuation(job: Job, script: str, given: Mapping[str, object], timeou
     key = next_run_key(job.run) if job.stage is Stage.COMPLETED else job.run
     for name in ("model", "dataset"):
         _check_still_there(name, str(run.get(name, "")))
+    repo = _next_repo(run, job.run, key)
     if run:
-        script = replace_run(script, run | {"run_key": key, "config": config})
+        script = replace_run(script, run | {"run_key": key, "config": config} | repo)
+    if not place.is_local:
+        script = with_job_table(script, job_table(place.hardware, place.timeout_s, place.namespace))
     verb = "again" if job.stage is Stage.COMPLETED else "continued"
     changed = ", ".join(f"{name} {value}" for name, value in config.items() if _config(run).get(name) != value)
     return Plan(
@@ -36,16 +40,28 @@ def plan_continuation(job: Job, script: str, given: Mapping[str, object], timeou
         method=job.method,
         run=key,
         script=script,
-        hardware=job.hardware,
-        namespace=job.namespace,
-        timeout_s=timeout_s if timeout_s is not None else job.timeout_s,
-        attempts=attempts,
+        hardware=place.hardware,
+        namespace=place.namespace,
+        timeout_s=place.timeout_s,
+        attempts=place.attempts,
+        price_micro_usd=place.flavor.micro_usd_per_minute if place.flavor else None,
+        output_repo=cast(str | None, repo.get("output_repo", run.get("output_repo"))),
         recipe=f"{job.id} {verb}, {f'with {changed}' if changed else 'nothing changed'}: {_line(run, config)}",
         data=f"as in {job.id}",
         facts={},
         asked={},
         continues=job.id,
     )
+
+
+def _next_repo(run: Mapping[str, object], key_before: str, key: str) -> dict[str, object]:
+    """Return where a run anew puts its model: beside the first where the name had the run key, else over it."""
+    repo = run.get("output_repo")
+    if key == key_before or not isinstance(repo, str):
+        return {}
+    if repo.endswith(f"-{key_before}"):
+        return {"output_repo": repo.removesuffix(key_before) + key}
+    return {"overwrite": True}
 
 
 def _line(run: dict[str, object], config: Mapping[str, object]) -> str:

@@ -6,12 +6,14 @@ import os
 import re
 import time
 from collections.abc import Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, cast
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from trl_mcp.errors import NotPossible, UnknownPlan
+from trl_mcp.estimate.money import ceiling
 from trl_mcp.schema import shorten
 from trl_mcp.values import Finding, Severity, ToolName
 
@@ -22,7 +24,8 @@ _PLAN_ID = re.compile(r"plan-[0-9a-f]{12}")
 class Plan(BaseModel):
     """A job that could be started: its script, where and for how long it runs, and what was found.
 
-    `asked` are the arguments it was made from, so that start_job can make it again and see what has changed.
+    `price_micro_usd` is per started minute, None on this machine; `needs_consent` says that it would overwrite
+    something; `upload` is a local data file that goes to the Hub when the job starts. `asked` and `wish` are the arguments it was made from, so that start_job can make it again and see what has changed.
     `continues` is the job whose run it goes on with. `timeout_s` is in seconds, None for no limit.
     """
 
@@ -40,7 +43,12 @@ class Plan(BaseModel):
     data: str
     facts: dict[str, str]
     asked: dict[str, Any]
+    wish: dict[str, Any] = Field(default_factory=dict[str, Any])
     continues: str | None = None
+    price_micro_usd: int | None = None
+    output_repo: str | None = None
+    needs_consent: bool = False
+    upload: str | None = None
     findings: tuple[Finding, ...] = ()
 
     @property
@@ -48,6 +56,13 @@ class Plan(BaseModel):
         """The plan's id: equal plans have equal ids."""
         content = self.model_dump_json(exclude={"findings"})
         return f"plan-{hashlib.sha256(content.encode()).hexdigest()[:12]}"
+
+    @property
+    def usd_ceiling(self) -> Decimal | None:
+        """The most the job can cost, in USD; None where it costs nothing."""
+        if self.price_micro_usd is None or self.timeout_s is None:
+            return None
+        return ceiling(self.price_micro_usd, self.timeout_s, self.attempts)
 
     @property
     def is_refused(self) -> bool:

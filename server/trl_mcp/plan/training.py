@@ -1,60 +1,64 @@
-"""What was asked -> plan: the facts gathered, the recipe completed, the script rendered."""
+"""What was asked -> plan: the recipe completed, the facts gathered, the script rendered."""
 
-import math
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import asdict
 
-import anyio.to_thread
-
-from trl_mcp.data.local import RowWishes, check_targets, scan_local
-from trl_mcp.plan.models import inspect_model
+from trl_mcp.plan.gather import Facts, data_findings, data_line, gather
+from trl_mcp.plan.place import Gathering, Place, Wish, find_place
 from trl_mcp.plan.plan import Plan, run_key
 from trl_mcp.recipes.recipe import RECIPE_VERSION, Asked, Recipe, make_recipe, one_line
-from trl_mcp.render.script import render
-from trl_mcp.values import DataReport, Finding, ModelReport, Severity
+from trl_mcp.render.script import header_of, job_table, render, with_job_table
+from trl_mcp.render.templates import template_source
+from trl_mcp.values import Finding, OutputRepo, Severity
 
 SAVE_MINUTES = 10
+DATA_REPO = "trl-mcp-data"
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a job runs and for how long: `timeout_s` in seconds per attempt, None for no limit."""
-
-    hardware: str
-    namespace: str
-    timeout_s: int | None = None
-    attempts: int = 1
-
-
-async def plan_training(asked: Asked, place: Place, translated: tuple[Finding, ...] = ()) -> Plan:
+async def plan_training(
+    asked: Asked, wish: Wish, gathering: Gathering, attempts: int, translated: tuple[Finding, ...] = ()
+) -> Plan:
     """Return the plan of a training, with every finding. Starts nothing.
 
-    Raises the errors of recipes and data for arguments that cannot be understood or name what does not exist.
+    Raises the errors of recipes, data and Hub for arguments that cannot be understood or name what does not exist.
     """
     recipe = make_recipe(asked)
-    model = await anyio.to_thread.run_sync(inspect_model, recipe.model)
-    data = await anyio.to_thread.run_sync(_scan, recipe, model)
-    key = run_key(recipe.identity | {"model": model.fingerprint, "data": data.fingerprint} | _place_identity(place))
-    run = run_values(recipe, key)
+    place = await find_place(wish, gathering, attempts)
+    facts = await gather(recipe, place, gathering)
+    key = run_key(recipe.identity | _identity(facts, place))
+    repo = await _output_repo(recipe, place, key, gathering)
+    run = run_values(recipe, key) | _whereabouts(facts, place, repo, key)
     return Plan(
         kind="training",
         method=recipe.method,
         run=key,
-        script=render(recipe.method, run),
+        script=render(recipe.method, run, _header(recipe.method, place)),
         hardware=place.hardware,
         namespace=place.namespace,
         timeout_s=place.timeout_s,
         attempts=place.attempts,
         recipe=one_line(run, recipe.model.short_name),
-        data=data_line(data, recipe.eval_split),
-        facts={"model": model.fingerprint, "dataset": data.fingerprint},
+        data=data_line(facts.data, recipe.eval_split),
+        facts=_said_facts(facts, place),
         asked=asdict(asked),
-        findings=(*translated, *recipe.findings, *data_findings(data)),
+        wish=asdict(wish),
+        price_micro_usd=place.flavor.micro_usd_per_minute if place.flavor else None,
+        output_repo=repo.id if repo else None,
+        needs_consent=_is_foreign(repo, key),
+        upload=str(facts.upload) if facts.upload else None,
+        findings=(
+            *translated,
+            *recipe.findings,
+            *facts.findings,
+            *data_findings(facts.data),
+            *_permission_findings(place, repo),
+            *_overwrite_findings(repo, key),
+        ),
     )
 
 
 def run_values(recipe: Recipe, run: str) -> dict[str, object]:
-    """Return the RUN literal of a recipe's script."""
+    """Return the RUN literal of a recipe's script, as for a job on this machine."""
     return {
         "recipe_version": RECIPE_VERSION,
         "method": recipe.method,
@@ -78,67 +82,91 @@ def run_values(recipe: Recipe, run: str) -> dict[str, object]:
     }
 
 
-def _place_identity(place: Place) -> dict[str, object]:
-    return {"namespace": place.namespace, "hardware": place.hardware}
+def _whereabouts(facts: Facts, place: Place, repo: OutputRepo | None, key: str) -> dict[str, object]:
+    """Return what RUN says of revisions and of the Hub."""
+    values: dict[str, object] = {
+        "model_revision": facts.model_revision,
+        "dataset_revision": facts.dataset_revision,
+    }
+    if repo is not None:
+        values |= {"output_repo": repo.id, "private": place.private, "overwrite": _is_foreign(repo, key)}
+    if facts.upload_name is not None:
+        values |= {"dataset": f"{place.namespace}/{DATA_REPO}", "dataset_file": facts.upload_name}
+    return values
 
 
-def _scan(recipe: Recipe, model: ModelReport) -> DataReport:
-    reference = recipe.dataset
-    check_targets(recipe.method, recipe.columns)
-    if not reference.is_path:
-        name = ":".join(part for part in (reference.id, reference.config) if part)
-        revision = f"@{reference.revision}" if reference.revision else ""
-        return DataReport(name, "", "", 0, 0, False, name + revision)
-    has_template = model.has_chat_template is not False
-    eval_split = recipe.eval_split if isinstance(recipe.eval_split, str) else None
-    wishes = RowWishes(
-        recipe.method, recipe.dataset_split, eval_split, recipe.columns, recipe.system_prompt, has_template
-    )
-    return scan_local(Path(reference.id), wishes)
+def _header(method: str, place: Place) -> str | None:
+    """Return the header of a script for the Hub, which `hf jobs uv run` can read; None for the template's own."""
+    if place.is_local:
+        return None
+    header = header_of(template_source(method))
+    return with_job_table(header, job_table(place.hardware, place.timeout_s, place.namespace))
 
 
-def data_line(data: DataReport, eval_split: str | float | None = None) -> str:
-    """Return what is known of the data in one line."""
-    if not data.rows_checked:
-        return f"{data.name}: not looked at before the job"
-    share = "" if data.complete else "the first "
-    kept = f"{data.rows_kept} of {share}{data.rows_checked} rows kept"
-    held_out = math.ceil(data.rows_kept * eval_split) if isinstance(eval_split, float) else 0
-    parts = (
-        f"{data.name}: {kept}",
-        f"{held_out} of them held out at random" if held_out else "",
-        data.layout,
-        data.conversion,
-        data.dropped,
-    )
-    return ", ".join(part for part in parts if part)
+def _identity(facts: Facts, place: Place) -> dict[str, object]:
+    """Return what a run key says beside the recipe: content, place, and the repository where it was named."""
+    named: dict[str, object] = {"output_repo": place.output_repo} if place.output_repo else {}
+    return {
+        "model": facts.model.fingerprint,
+        "data": facts.data.fingerprint,
+        "namespace": place.namespace,
+        "hardware": place.hardware_asked or place.hardware,
+    } | named
 
 
-def data_findings(data: DataReport) -> list[Finding]:
-    """Return what stands in the way of training on the data, and what is left out of it."""
-    if not data.rows_checked and not data.complete:
-        message = f"{data.name} was not looked at: the job stops within a minute where no row can be used."
-        return [Finding("data.unchecked", Severity.INFO, message)]
-    if not data.rows_kept:
-        reason = data.dropped or "it has no rows"
-        fix = 'Name the columns: columns=["prompt=<question column>", "completion=<answer column>"].'
-        return [
-            Finding("data.no_rows", Severity.ERROR, f"No row can be trained on: {reason}. It has: {data.layout}.", fix)
-        ]
-    if data.dropped:
-        return [
-            Finding(
-                "data.dropped", Severity.WARNING, f"Rows are left out: {data.dropped}.", "Mend them, or go on without."
-            )
-        ]
-    return []
+async def _output_repo(recipe: Recipe, place: Place, key: str, gathering: Gathering) -> OutputRepo | None:
+    if place.is_local or gathering.token is None:
+        return None
+    name = place.output_repo or f"{place.namespace}/{recipe.model.short_name}-{recipe.method}-{key}"
+    return await gathering.hub.output_repo(gathering.token, name)
+
+
+def _is_foreign(repo: OutputRepo | None, key: str) -> bool:
+    return repo is not None and repo.exists and repo.run_key != key
+
+
+def _permission_findings(place: Place, repo: OutputRepo | None) -> list[Finding]:
+    """Return why the token may not run the job or keep its model; neither can be accepted away."""
+    if place.identity is None or repo is None:
+        return []
+    found: list[Finding] = []
+    if reason := place.identity.why_no_jobs(place.namespace):
+        found.append(Finding("auth.jobs", Severity.ERROR, reason))
+    if reason := repo.why_no_write or place.identity.why_no_write(repo.id):
+        found.append(Finding("auth.write", Severity.ERROR, reason, "Name an output_repo that the token may write to."))
+    return found
+
+
+def _overwrite_findings(repo: OutputRepo | None, key: str) -> list[Finding]:
+    if repo is None or not _is_foreign(repo, key):
+        return []
+    owner = f"holds the model of run {repo.run_key}" if repo.run_key else "exists and was not made by this server"
+    message = f"{repo.id} {owner}; this run would overwrite it."
+    return [Finding("output.overwrite", Severity.WARNING, message, "Starting the plan agrees to it.")]
+
+
+def _said_facts(facts: Facts, place: Place) -> dict[str, str]:
+    """Return what a plan was made on, in words that can be compared."""
+    said = {"model": facts.model.fingerprint, "dataset": facts.data.fingerprint}
+    if place.flavor is not None:
+        said["price per minute in micro-USD"] = str(place.flavor.micro_usd_per_minute)
+    return said
 
 
 def changes(before: Plan, now: Plan) -> list[str]:
     """Return in words what has changed since a plan was made."""
-    found = [f"the {name} has changed" for name, value in before.facts.items() if now.facts.get(name) != value]
+    found = [
+        f"the {name} has changed from {value} to {now.facts.get(name, 'nothing')}"
+        for name, value in before.facts.items()
+        if now.facts.get(name) != value
+    ]
     if before.attempts != now.attempts:
         found.append(f"attempts were {before.attempts} and are {now.attempts}")
     if not found and before.script != now.script:
         found.append("the script that this version of the server makes has changed")
     return found
+
+
+def wish_of(values: Mapping[str, object]) -> Wish:
+    """Return the wish that a plan keeps."""
+    return Wish(**values)  # pyright: ignore[reportArgumentType] # written by asdict

@@ -31,6 +31,19 @@ def header_of(script: str) -> str:
     return found.group()
 
 
+def job_table(flavor: str, timeout_s: int | None, namespace: str) -> str:
+    """Return the table that makes `hf jobs uv run` start the script as this server would."""
+    lines = ["[tool.hf-jobs]", f'flavor = "{flavor}"', f'namespace = "{namespace}"', 'secrets = ["HF_TOKEN"]']
+    return "".join(f"# {line}\n" for line in [*lines, *([f'timeout = "{timeout_s}"'] if timeout_s else [])])
+
+
+def with_job_table(script: str, table: str) -> str:
+    """Return a script (or a header alone) with this `[tool.hf-jobs]` table and no other."""
+    header = header_of(script)
+    bare = re.sub(r"^# \[tool\.hf-jobs\]\n(?:# (?!\[|//).*\n)*", "", header, flags=re.MULTILINE)
+    return script.replace(header, bare.removesuffix("# ///\n") + table + "# ///\n", 1)
+
+
 def replace_run(script: str, run: Mapping[str, object]) -> str:
     """Return the script with another RUN literal, all else as it was. Raises ValueError where it has none."""
     node = _run_assignment(script)

@@ -36,12 +36,13 @@ async def cancel_job(arguments: CancelJob, context: CallContext) -> CancelJobRes
     from. Answers when it has stopped, after 20 s at the latest.
     """
     job = await find_job(arguments.job_id, context)
-    job = await context.server.local.cancel(job.id)
+    backend = context.backend_of(job)
+    job = await backend.cancel(job.id)
     deadline = monotonic() + _WAIT_SECONDS
     while not job.stage.is_terminal and monotonic() < deadline:
         await anyio.sleep(_POLL_SECONDS)
-        job = await context.server.local.inspect(job.id)
-    report = await report_job(context.server.local, job, context.server.clock(), context.secrets())
+        job = await backend.inspect(job.id)
+    report = await report_job(backend, job, context.server.clock(), context.secrets())
     following = ToolName.START_JOB if job.stage.is_terminal else ToolName.JOB_STATUS
     argument = {"id": job.id} if job.stage.is_terminal else {"job_id": job.id}
     return CancelJobResult(

@@ -49,7 +49,7 @@ async def job_logs(arguments: JobLogs, context: CallContext) -> JobLogsResult:
 
 
 async def _view(job: Job, arguments: JobLogs, context: CallContext) -> LogView:
-    backend, secrets, lines = context.server.local, context.secrets(), arguments.lines
+    backend, secrets, lines = context.backend_of(job), context.secrets(), arguments.lines
     cursor = _cursor(arguments.cursor)
     if arguments.show == "script":
         return script_view(await backend.script(job.id), lines, cursor, arguments.pattern or "", secrets)

@@ -1,5 +1,6 @@
 """How a job stands."""
 
+from contextlib import suppress
 from time import monotonic
 from typing import Annotated, Any
 
@@ -8,14 +9,14 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from trl_mcp.backends.base import Job, Stage
 from trl_mcp.context import CallContext
-from trl_mcp.errors import UnknownJob
+from trl_mcp.errors import HubError, UnknownJob
 from trl_mcp.monitor.progress import parse_lines, summarize
 from trl_mcp.monitor.status import JobReport, report_job
 from trl_mcp.plan.timeouts import in_words
 from trl_mcp.schema import Arguments, Result
 from trl_mcp.tools.contract import Tool
 from trl_mcp.tools.job_ids import find_job
-from trl_mcp.values import ToolName, call
+from trl_mcp.values import GpuUse, ToolName, call
 
 _POLL_SECONDS = 0.25
 _RECENT = 10
@@ -82,6 +83,13 @@ class JobStatusResult(Result):
     running_s: int | None = None
     exit_code: int | None = None
     timeout_left_s: int | None = None
+    will_hit_timeout: bool | None = None
+    usd_so_far: float | None = None
+    usd_at_end: float | None = Field(None, description="by the present pace")
+    gpu: str | None = None
+    job_url: str | None = None
+    dashboard_url: str | None = None
+    output_repo: str | None = Field(None, description="Hub repository of the model, there when COMPLETED")
     output_path: str | None = Field(None, description="folder of the model, there when COMPLETED")
     samples: list[SampleResult] = Field(default_factory=list[SampleResult])
     diagnosis: DiagnosisResult | None = None
@@ -97,16 +105,26 @@ async def job_status(arguments: JobStatus, context: CallContext) -> JobStatusRes
     """
     job = await find_job(arguments.job_id, context) if arguments.job_id else await _newest(context)
     job = await _wait_for_change(job, arguments.wait_seconds, context)
-    report = await report_job(context.server.local, job, context.server.clock(), context.secrets())
-    recent = [] if arguments.job_id else await context.server.local.list(_RECENT)
+    report = await report_job(context.backend_of(job), job, context.server.clock(), context.secrets())
+    recent = [] if arguments.job_id else await _recent(context, _RECENT)
     return _result(report, [_line(each, context) for each in recent])
 
 
 async def _newest(context: CallContext) -> Job:
-    jobs = await context.server.local.list(1)
+    jobs = await _recent(context, 1)
     if not jobs:
         raise UnknownJob("There are no jobs yet.", next_step=f"Start one with {ToolName.SUBMIT_TRAINING}.")
     return jobs[0]
+
+
+async def _recent(context: CallContext, limit: int) -> list[Job]:
+    """Return the newest jobs of this machine and of the caller on the Hub; the Hub is left out where it is silent."""
+    jobs = await context.server.local.list(limit)
+    if context.token and not context.server.settings.is_offline:
+        with suppress(HubError):
+            identity = await context.server.hub.identity(context.token)
+            jobs += await context.hf(identity.name).list(limit)
+    return sorted(jobs, key=lambda job: job.created_at, reverse=True)[:limit]
 
 
 async def _wait_for_change(job: Job, seconds: int, context: CallContext) -> Job:
@@ -115,14 +133,14 @@ async def _wait_for_change(job: Job, seconds: int, context: CallContext) -> Job:
     now, has_begun = job, await _has_begun(job, context)
     while not now.stage.is_terminal and now.stage is job.stage and (left := deadline - monotonic()) > 0:
         await anyio.sleep(min(_POLL_SECONDS, left))
-        now = await context.server.local.inspect(job.id)
+        now = await context.backend_of(job).inspect(job.id)
         if not has_begun and await _has_begun(now, context):
             break
     return now
 
 
 async def _has_begun(job: Job, context: CallContext) -> bool:
-    lines = (await context.server.local.logs(job.id, tail=_LINES_TO_FIRST_STEP)).lines
+    lines = (await context.backend_of(job).logs(job.id, tail=_LINES_TO_FIRST_STEP)).lines
     return summarize(parse_lines(lines, job.run_tag)).step > 0
 
 
@@ -147,6 +165,13 @@ def _result(report: JobReport, recent: list[str]) -> JobStatusResult:
         "running_s": report.running_s,
         "exit_code": job.exit_code,
         "timeout_left_s": report.timeout_left_s,
+        "will_hit_timeout": report.will_hit_timeout,
+        "usd_so_far": None if report.usd_so_far is None else float(report.usd_so_far),
+        "usd_at_end": None if report.usd_at_end is None else float(report.usd_at_end),
+        "gpu": _gpu_words(report.gpu),
+        "job_url": job.url or None,
+        "dashboard_url": job.url or None,
+        "output_repo": job.output_repo or None,
         "output_path": job.output_path or None,
         "samples": [_sample(sample) for sample in progress.samples[:_SAMPLES]],
         "resume_step": None if job.stage is Stage.COMPLETED else progress.resume_step,
@@ -163,6 +188,12 @@ def _result(report: JobReport, recent: list[str]) -> JobStatusResult:
             code=diagnosis.code, cause=diagnosis.cause, evidence=diagnosis.evidence, fix=diagnosis.fix
         )
     return JobStatusResult.model_validate(values)
+
+
+def _gpu_words(gpu: GpuUse | None) -> str | None:
+    if gpu is None:
+        return None
+    return f"{gpu.utilization:.0f} % busy, {gpu.memory_used_gb:.0f} of {gpu.memory_total_gb:.0f} GB used"
 
 
 def _sample(sample: dict[str, Any]) -> SampleResult:

@@ -1,6 +1,7 @@
 """Start a plan, continue a job from its last checkpoint, or run a completed one again."""
 
 from collections.abc import Mapping
+from typing import Annotated
 
 from pydantic import Field
 
@@ -8,14 +9,15 @@ from trl_mcp.backends.base import Job
 from trl_mcp.context import CallContext
 from trl_mcp.errors import InvalidArguments, NotPossible
 from trl_mcp.plan.continuation import plan_continuation
+from trl_mcp.plan.place import LOCAL, Wish, find_place
 from trl_mcp.plan.plan import Plan
 from trl_mcp.plan.timeouts import timeout_seconds
-from trl_mcp.plan.training import Place, changes, plan_training
+from trl_mcp.plan.training import changes, plan_training, wish_of
 from trl_mcp.recipes.recipe import Asked
 from trl_mcp.schema import Arguments, NameValues
 from trl_mcp.tools.contract import Tool
 from trl_mcp.tools.job_ids import find_job
-from trl_mcp.tools.submission import SubmissionResult, already_submitted, carry_out
+from trl_mcp.tools.submission import Consent, SubmissionResult, already_submitted, carry_out, usd
 from trl_mcp.tools.translation import translate_training
 from trl_mcp.values import Finding, ToolName, call
 
@@ -27,6 +29,10 @@ class StartJob(Arguments):
     trainer_args: NameValues = Field(
         {},
         description='["name=value"] for a job: batch split, larger max_steps or num_train_epochs, save and log settings',
+    )
+    hardware: str | None = Field(None, description="for a paid job: another flavor")
+    max_cost_usd: Annotated[float, Field(ge=0)] | None = Field(
+        None, description="cap on price x timeout; continuing a paid job without it comes back as a plan"
     )
     timeout: str | None = Field(None, description="for a job: 90m, 2h, ...; left out: as before")
     dry_run: bool = Field(False, description="only check; returns a plan")
@@ -40,35 +46,53 @@ async def start_job(arguments: StartJob, context: CallContext) -> SubmissionResu
         plan = await _plan(arguments, context)
     else:
         job = await find_job(arguments.id, context)
-        script = await context.server.local.script(job.id)
-        if not job.stage.is_terminal and (arguments.trainer_args or arguments.timeout is not None):
+        script = await context.backend_of(job).script(job.id)
+        if not job.stage.is_terminal and _has_changes(arguments):
             raise NotPossible(
                 f"{job.id} is {job.stage}; nothing about it can change now.",
                 next_step=f"Stop it first: {call(ToolName.CANCEL_JOB, job_id=job.id)}.",
             )
         if not job.stage.is_terminal:
-            return already_submitted(_continuation(job, script, StartJob.model_validate({"id": job.id}), context), job)
-        plan = _continuation(job, script, arguments, context)
-    return await carry_out(plan, arguments.dry_run, context)
+            unchanged = StartJob.model_validate({"id": job.id})
+            return already_submitted(await _continuation(job, script, unchanged, context), job)
+        plan = await _continuation(job, script, arguments, context)
+    is_agreed = arguments.id.strip().startswith("plan-")
+    return await carry_out(plan, Consent(arguments.dry_run, usd(arguments.max_cost_usd), is_agreed), context)
 
 
-def _continuation(job: Job, script: str, arguments: StartJob, context: CallContext) -> Plan:
+async def _continuation(job: Job, script: str, arguments: StartJob, context: CallContext) -> Plan:
     timeout_s = timeout_seconds(arguments.timeout) if arguments.timeout is not None else job.timeout_s
-    return plan_continuation(job, script, arguments.trainer_args, timeout_s, context.server.settings.attempts)
+    wish = Wish(arguments.hardware or job.hardware, f"{timeout_s}s" if timeout_s else "auto", _namespace(job))
+    place = await find_place(wish, context.gathering, context.server.settings.attempts)
+    if place.is_local != (job.namespace == LOCAL):
+        raise InvalidArguments(
+            f"{job.id} ran on {job.hardware} and cannot move to {place.hardware}: its checkpoints stay where they are.",
+            next_step="Leave hardware out, or name another flavor of the same backend. Nothing was started.",
+        )
+    return plan_continuation(job, script, arguments.trainer_args, place)
+
+
+def _namespace(job: Job) -> str | None:
+    return None if job.namespace == LOCAL else job.namespace
+
+
+def _has_changes(arguments: StartJob) -> bool:
+    return bool(arguments.trainer_args) or arguments.timeout is not None or arguments.hardware is not None
 
 
 async def _plan(arguments: StartJob, context: CallContext) -> Plan:
     """Return the plan as it was agreed. Raises NotPossible naming what has changed since."""
-    if arguments.trainer_args or arguments.timeout is not None:
+    if _has_changes(arguments):
         raise InvalidArguments(
-            "A plan is started as it was agreed: only dry_run can be given with it.",
+            "A plan is started as it was agreed: only max_cost_usd and dry_run can be given with it.",
             next_step=f"For other values repeat {ToolName.SUBMIT_TRAINING} with dry_run=true. Nothing was started.",
         )
     plan = context.server.plans.load(arguments.id.strip(), context.caller)
     if plan.continues is not None:
         return plan
-    place = Place(plan.hardware, plan.namespace, plan.timeout_s, context.server.settings.attempts)
-    moved = changes(plan, await plan_training(Asked(**plan.asked), place))
+    attempts = context.server.settings.attempts
+    now = await plan_training(Asked(**plan.asked), wish_of(plan.wish), context.gathering, attempts)
+    moved = changes(plan, now)
     if moved:
         raise NotPossible(
             f"Since the plan was made, {' and '.join(moved)}.",

@@ -1,11 +1,16 @@
 """What submit_training and start_job have in common: a plan is refused, kept, or started."""
 
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from trl_mcp.backends.base import Job, JobSpec
 from trl_mcp.context import CallContext
+from trl_mcp.estimate.money import in_usd
+from trl_mcp.plan.money import money_findings, price_words
 from trl_mcp.plan.plan import Plan
 from trl_mcp.schema import Result
 from trl_mcp.values import Finding, Severity, ToolName, call
@@ -24,16 +29,23 @@ class FindingResult(BaseModel):
     fix: str = ""
 
 
+Status = Literal["planned", "submitted", "already_submitted", "refused"]
+
+
 class SubmissionResult(Result):
     """A plan, and the job where one was started."""
 
-    status: Literal["planned", "submitted", "already_submitted", "refused"]
+    status: Status
     job_id: str | None = None
+    job_url: str | None = None
+    dashboard_url: str | None = None
     plan_id: str | None = None
-    recipe: str = Field(description="the training in one line, every default spelled out")
+    recipe: str = Field(description="the training in one line, the defaults that matter spelled out")
     data: str
     where: str
+    output_repo: str | None = Field(None, description="Hub repository of the finished model")
     output_path: str | None = Field(None, description="folder of the finished model")
+    usd_ceiling: float | None = Field(None, description="the most it can cost; none where it is free")
     timeout_s: int | None = None
     findings: list[FindingResult] = Field(default_factory=list[FindingResult])
     infos: int = Field(0, description="further findings that need no action")
@@ -41,11 +53,34 @@ class SubmissionResult(Result):
     next_call: str
 
 
-async def carry_out(plan: Plan, dry_run: bool, context: CallContext) -> SubmissionResult:
-    """Refuse a plan that has error findings, keep it where it is a dry run, else start it."""
+@dataclass(frozen=True, slots=True)
+class Consent:
+    """What the caller agreed to: only a dry run, a cap in USD, or a whole plan that was shown before."""
+
+    dry_run: bool = False
+    max_cost_usd: Decimal | None = None
+    agreed_plan: bool = False
+
+    def covers(self, plan: Plan) -> bool:
+        """Whether the plan can start without being shown first."""
+        if self.dry_run:
+            return False
+        is_capped = plan.usd_ceiling is None or self.max_cost_usd is not None
+        return self.agreed_plan or (is_capped and not plan.needs_consent)
+
+
+def usd(amount: float | None) -> Decimal | None:
+    """Return an amount given as a JSON number."""
+    return None if amount is None else Decimal(str(amount))
+
+
+async def carry_out(plan: Plan, consent: Consent, context: CallContext) -> SubmissionResult:
+    """Refuse a plan that has error findings, keep it where nobody agreed to it yet, else start it."""
+    money = money_findings(plan, consent.max_cost_usd, context.server.settings)
+    plan = plan.model_copy(update={"findings": (*plan.findings, *money)})
     if plan.is_refused:
         return _result("refused", plan, next_call="Mend the errors and call again. Nothing was started.")
-    if dry_run:
+    if not consent.covers(plan):
         plan_id = context.server.plans.save(plan, context.caller)
         return _result(
             "planned",
@@ -54,7 +89,10 @@ async def carry_out(plan: Plan, dry_run: bool, context: CallContext) -> Submissi
             script_uri=f"plan://{plan_id}/script",
             next_call=call(ToolName.START_JOB, id=plan_id),
         )
-    submission = await context.server.local.submit(_spec(plan, context))
+    if plan.upload is not None:
+        path = Path(plan.upload)
+        await context.server.hub.upload_data(context.token or "", plan.namespace, path, context.report_progress)
+    submission = await context.backend(plan.namespace).submit(_spec(plan, context))
     status = "already_submitted" if submission.already_submitted else "submitted"
     return _submitted(status, plan, submission.job)
 
@@ -64,20 +102,20 @@ def already_submitted(plan: Plan, job: Job) -> SubmissionResult:
     return _submitted("already_submitted", plan, job)
 
 
-def _submitted(status: Literal["submitted", "already_submitted"], plan: Plan, job: Job) -> SubmissionResult:
+def _submitted(status: Status, plan: Plan, job: Job) -> SubmissionResult:
     return _result(
         status,
         plan,
         job_id=job.id,
+        job_url=job.url,
+        dashboard_url=job.url,
         output_path=job.output_path,
         script_uri=f"job://{job.namespace}/{job.id}/script",
         next_call=call(ToolName.JOB_STATUS, job_id=job.id, wait_seconds=WAIT_SECONDS),
     )
 
 
-def _result(
-    status: Literal["planned", "submitted", "already_submitted", "refused"], plan: Plan, **values: str
-) -> SubmissionResult:
+def _result(status: Status, plan: Plan, **values: str) -> SubmissionResult:
     shown = [finding for finding in plan.findings if finding.severity is not Severity.INFO]
     return SubmissionResult.model_validate(
         {
@@ -85,10 +123,12 @@ def _result(
             "recipe": plan.recipe,
             "data": plan.data,
             "where": _where(plan),
+            "output_repo": plan.output_repo,
+            "usd_ceiling": None if plan.usd_ceiling is None else float(plan.usd_ceiling),
             "timeout_s": plan.timeout_s,
             "findings": [finding_result(finding) for finding in sorted(shown, key=_errors_first)],
             "infos": len(plan.findings) - len(shown),
-            **values,
+            **{name: value for name, value in values.items() if value},
         }
     )
 
@@ -103,8 +143,12 @@ def _errors_first(finding: Finding) -> bool:
 
 
 def _where(plan: Plan) -> str:
-    limit = f"timeout {plan.timeout_s} s" if plan.timeout_s else "no timeout"
-    return f"on this machine, {limit}, free of charge"
+    if plan.usd_ceiling is None:
+        return f"on this machine, {f'timeout {plan.timeout_s} s' if plan.timeout_s else 'no timeout'}, free of charge"
+    return (
+        f"Hugging Face Jobs in {plan.namespace}: {price_words(plan)} = at most {in_usd(plan.usd_ceiling)}; "
+        f"the model goes to {plan.output_repo}"
+    )
 
 
 def _spec(plan: Plan, context: CallContext) -> JobSpec:
@@ -117,5 +161,6 @@ def _spec(plan: Plan, context: CallContext) -> JobSpec:
         namespace=plan.namespace,
         timeout_s=plan.timeout_s,
         attempts=plan.attempts,
+        output_repo=plan.output_repo or "",
         secrets={"HF_TOKEN": context.token} if context.token else {},
     )

@@ -1,22 +1,21 @@
 """Check the data and start one training run."""
 
+from dataclasses import fields
 from functools import partial
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from trl_mcp.context import CallContext
-from trl_mcp.plan.timeouts import timeout_seconds
-from trl_mcp.plan.training import Place, plan_training
+from trl_mcp.plan.place import Wish
+from trl_mcp.plan.training import plan_training
 from trl_mcp.recipes.defaults import default_value
 from trl_mcp.recipes.recipe import TUNINGS, Asked
 from trl_mcp.schema import Arguments, NameTexts, NameValues
 from trl_mcp.tools.contract import Tool
-from trl_mcp.tools.submission import SubmissionResult, carry_out
+from trl_mcp.tools.submission import Consent, SubmissionResult, carry_out, usd
 from trl_mcp.tools.translation import translate_training
 from trl_mcp.values import ToolName
-
-LOCAL = "local"
 
 
 def _defaults(name: str) -> str:
@@ -58,8 +57,14 @@ class SubmitTraining(Arguments):
     trainer_args: NameValues = Field(
         {}, description='["name=value"]: any other field of TRL\'s SFTConfig or of LoraConfig (lora_r, lora_alpha, ...)'
     )
-    hardware: Literal["auto", "local"] = Field("auto", description="auto is local: this machine")
-    timeout: str = Field("auto", description="90m, 2h, ...; auto: none")
+    output_repo: str | None = Field(None, description="Hub repository for the model of a paid job; made where missing")
+    private: bool = Field(True, description="Default true")
+    hardware: str = Field("auto", description="local: this machine, free; or a flavor of Hugging Face Jobs: paid")
+    timeout: str = Field("auto", description="90m, 2h, ...: needed for a paid job; auto: none")
+    namespace: str | None = Field(None, description="user or organisation that pays. Default: yours")
+    max_cost_usd: Annotated[float, Field(ge=0)] | None = Field(
+        None, description="cap on price x timeout; a paid job without it comes back as a plan"
+    )
     dry_run: bool = Field(False, description="only check; returns a plan for start_job")
 
 
@@ -68,15 +73,18 @@ async def submit_training(arguments: SubmitTraining, context: CallContext) -> Su
     returns its job_id at once. What would fail or train on nothing is refused and nothing is started. The same call
     twice is one job. Follow the run with job_status.
     """
-    place = Place(LOCAL, LOCAL, timeout_seconds(arguments.timeout), context.server.settings.attempts)
-    plan = await plan_training(asked(arguments), place, context.findings)
-    return await carry_out(plan, arguments.dry_run, context)
+    attempts = context.server.settings.attempts
+    plan = await plan_training(asked(arguments), _wish(arguments), context.gathering, attempts, context.findings)
+    return await carry_out(plan, Consent(arguments.dry_run, usd(arguments.max_cost_usd)), context)
 
 
 def asked(arguments: SubmitTraining) -> Asked:
     """Return what was asked of the training, apart from where it runs."""
-    values: dict[str, Any] = arguments.model_dump(exclude={"hardware", "timeout", "dry_run"})
-    return Asked(**values)
+    return Asked(**arguments.model_dump(include={field.name for field in fields(Asked)}))
+
+
+def _wish(arguments: SubmitTraining) -> Wish:
+    return Wish(**arguments.model_dump(include={field.name for field in fields(Wish)}))
 
 
 TOOL = Tool(

@@ -1,0 +1,69 @@
+"""How a script travels to Hugging Face Jobs: compressed in one environment variable, so that it can be read back."""
+
+import base64
+import binascii
+import gzip
+import hashlib
+import zlib
+from collections.abc import Mapping
+from contextlib import suppress
+
+from trl_mcp.errors import InvalidArguments, NotPossible
+from trl_mcp.render.script import read_run
+
+VARIABLE = "UVSCRIPT_GZ_B64"
+MOST_CHARACTERS = 100_000  # Linux takes 131,071 bytes in one variable, its name included
+_MOST_BYTES = 8_000_000
+# A folder per script: uv keeps one environment per path of a script.
+_UNPACK = (
+    'd="$1" f="$1/$2.py"; shift 2; mkdir -p "$d" && '
+    f'printf %s "${VARIABLE}" | base64 -d | gzip -d > "$f" && exec uv run "$f" "$@"'
+)
+
+
+def folder(script: str) -> str:
+    """Return the folder that a script is unpacked to in its job."""
+    return f"/tmp/{hashlib.sha256(script.encode()).hexdigest()[:12]}"  # noqa: S108 # of a machine that runs this only
+
+
+def command(script: str, method: str, arguments: tuple[str, ...] = ()) -> list[str]:
+    """Return the command that unpacks the script in its job and runs it."""
+    return ["/bin/sh", "-c", _UNPACK, "sh", folder(script), method, *arguments]
+
+
+def encode(script: str) -> str:
+    """Return a script as it travels. Raises InvalidArguments where it is too large or no valid text."""
+    try:
+        data = script.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidArguments(f"The script is no valid text: character {error.start} is half of a pair.") from None
+    encoded = base64.b64encode(gzip.compress(data, mtime=0)).decode("ascii")
+    if len(encoded) > MOST_CHARACTERS:
+        raise InvalidArguments(
+            f"The script is too large for Hugging Face Jobs: {len(encoded):,} characters compressed.",
+            allowed=f"At most {MOST_CHARACTERS:,} can be sent.",
+            next_step=f"{_largest(script)} Nothing was started.",
+        )
+    return encoded
+
+
+def decode(environment: Mapping[str, str]) -> str:
+    """Return the script that a job's environment carries. Raises NotPossible where it carries none."""
+    with suppress(KeyError, ValueError, binascii.Error, zlib.error):
+        unpacker = zlib.decompressobj(wbits=31)
+        data = unpacker.decompress(base64.b64decode(environment[VARIABLE], validate=True), _MOST_BYTES)
+        if unpacker.eof:
+            return data.decode()
+    raise NotPossible("This job carries no script of this server: it was started by other means.")
+
+
+def _largest(script: str) -> str:
+    """Name the field of RUN that takes the most room."""
+    try:
+        run = read_run(script)
+    except (ValueError, SyntaxError):
+        run = {}
+    if not run:
+        return "Make it smaller, or let it download what it needs."
+    name = max(run, key=lambda field: len(repr(run[field])))
+    return f"The largest part is {name}, with {len(repr(run[name])):,} characters: make it smaller."

@@ -1,0 +1,188 @@
+"""A whole run over the emulated Hub, with the real client libraries: paid, pushed, watched, told what it cost."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Generator, Mapping
+from pathlib import Path
+
+import pytest
+from uv import find_uv_bin
+
+from tests.hub import EmulatedHub, RunOptions, mounts_supported
+from tests.story.agent import Agent, Answers, connected, write_questions
+from tests.story.test_training import ask
+from trl_mcp.wheel_folders import find_wheels, write_index
+
+pytestmark = [pytest.mark.anyio, pytest.mark.training, pytest.mark.timeout(600)]
+if (reason := mounts_supported()) is not None:
+    pytestmark.append(pytest.mark.skip(reason=f"jobs of the emulated Hub need their own mounts: {reason}"))
+
+
+@pytest.fixture(scope="session")
+def job_env(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What jobs of the emulated Hub need here beside their own environment: uv, and CPU wheels of torch."""
+    wheels = [wheel for wheel in find_wheels(os.environ) if wheel.name == "torch"]
+    if not wheels:
+        pytest.skip("no wheel folder of pip holds torch: the jobs would download it with CUDA")
+    index = tmp_path_factory.mktemp("index")
+    uv = Path(find_uv_bin())
+    inherited = {name: os.environ[name] for name in ("SSL_CERT_FILE", "UV_CACHE_DIR", "HOME") if name in os.environ}
+    return {
+        **inherited,
+        "PATH": f"{uv.parent}:/usr/bin:/bin",
+        "UV_INDEX": write_index(wheels, index),
+        "UV_PYTHON": "3.11",
+        "OMP_NUM_THREADS": "1",
+    }
+
+
+@pytest.fixture
+def hub(tmp_path: Path, job_env: dict[str, str]) -> Generator[EmulatedHub]:
+    with EmulatedHub.start(tmp_path / "hub", options=RunOptions(job_env=job_env)) as running:
+        yield running
+
+
+@pytest.fixture
+def hub_environ(hub: EmulatedHub, story_environ: Mapping[str, str], tmp_path: Path) -> Mapping[str, str]:
+    kept = {name: value for name, value in story_environ.items() if name != "HF_HUB_OFFLINE"}
+    home = {"TRL_MCP_HOME": str(tmp_path / "home"), "HF_HOME": str(tmp_path / "hf")}
+    return {**kept, **home, "HF_ENDPOINT": hub.endpoint, "HF_TOKEN": hub.tokens["alice"]}
+
+
+@pytest.fixture
+def paid(hub: EmulatedHub, tiny_model: str, tmp_path: Path) -> Answers:
+    """Arguments of a paid training on a model and data that lie on the Hub."""
+    files = {path.name: path.read_bytes() for path in Path(tiny_model).iterdir() if path.is_file()}
+    hub.add_repo("alice/tiny", files)
+    data = write_questions(tmp_path / "questions.jsonl")
+    hub.add_repo("alice/questions", {"train.jsonl": data.read_bytes()}, repo_type="dataset", private=True)
+    return {
+        "method": "sft",
+        "model": "alice/tiny",
+        "dataset": "alice/questions",
+        "columns": ["prompt=question", "completion=answer"],
+        "tuning": "full",
+        "learning_rate": 5e-3,
+        "batch_size": 16,
+        "max_length": 128,
+        "trainer_args": ["max_steps=150", "warmup_steps=10", "logging_steps=5"],
+        "hardware": "cpu-basic",
+        "timeout": "30m",
+    }
+
+
+async def test_a_paid_run_is_pushed_watched_and_told_what_it_cost(
+    hub: EmulatedHub, hub_environ: Mapping[str, str], paid: Answers, training_python: str, tmp_path: Path
+) -> None:
+    async with connected(hub_environ) as agent:
+        plan = await agent.call("submit_training", **paid)
+        started = await agent.call("submit_training", **paid, max_cost_usd=0.01)
+        again = await agent.call("submit_training", **paid, max_cost_usd=0.01)
+        status = await agent.follow(started["job_id"], 400)
+        logs = await agent.call("job_logs", job_id=started["job_url"], show="samples", lines=100)
+    assert plan["status"] == "planned"
+    assert plan["usd_ceiling"] == pytest.approx(0.005, abs=0.001)
+    assert (started["status"], again["status"]) == ("submitted", "already_submitted")
+    assert started["job_id"] == again["job_id"]
+    assert len(hub.jobs("alice")) == 1
+    assert status["stage"] == "COMPLETED", status
+    assert status["output_repo"] == started["output_repo"]
+    assert 0 < status["usd_so_far"] <= plan["usd_ceiling"]
+    assert len(logs["lines"]) == 10
+    # Only now may the library be pointed elsewhere: the folder is what the Hub has.
+    pushed = tmp_path / "pushed"
+    for name in hub.list_files(started["output_repo"]):
+        (pushed / name).parent.mkdir(parents=True, exist_ok=True)
+        (pushed / name).write_bytes(hub.read_file(started["output_repo"], name))
+    assert json.loads((pushed / "trl-mcp.json").read_bytes())["run_key"] == status["output_repo"].rpartition("-")[2]
+    online = {**hub_environ, "OMP_NUM_THREADS": "1"}
+    answer = ask(training_python, started["output_repo"], "What is the code of box 3?", online)
+    assert answer.strip() == "The code is 11."
+    leaked = [path for path in tmp_path.joinpath("home").rglob("*") if path.is_file() and _holds(path, hub)]
+    assert leaked == []
+
+
+def _holds(path: Path, hub: EmulatedHub) -> bool:
+    return hub.tokens["alice"].encode() in path.read_bytes()
+
+
+async def test_a_local_file_travels_only_when_the_job_starts(
+    hub: EmulatedHub, hub_environ: Mapping[str, str], paid: Answers, tmp_path: Path
+) -> None:
+    local = paid | {"dataset": str(tmp_path / "questions.jsonl"), "trainer_args": ["max_steps=3"]}
+    async with connected(hub_environ) as agent:
+        plan = await agent.call("submit_training", **local, dry_run=True)
+        before = hub.repo_ids("dataset")
+        started = await agent.call("start_job", id=plan["plan_id"])
+        status = await agent.follow(started["job_id"], 400)
+    assert "alice/trl-mcp-data" not in before
+    assert started["status"] == "submitted"
+    assert status["stage"] == "COMPLETED", status
+    (stored,) = [name for name in hub.list_files("alice/trl-mcp-data", repo_type="dataset") if "questions" in name]
+    assert re.fullmatch(r"[0-9a-f]{64}/questions\.jsonl", stored)
+
+
+async def test_a_run_cut_off_by_its_timeout_goes_on_by_itself_and_by_start_job_with_the_losses_of_an_unbroken_one(
+    hub: EmulatedHub, hub_environ: Mapping[str, str], paid: Answers, tiny_model: str, tmp_path: Path
+) -> None:
+    settings = ["max_steps=300", "save_steps=20", "logging_steps=10", "seed=5"]
+    whole = {name: value for name, value in paid.items() if name != "timeout"} | {
+        "model": tiny_model,
+        "dataset": str(tmp_path / "questions.jsonl"),
+        "hardware": "local",
+        "trainer_args": settings,
+    }
+    async with connected({**hub_environ, "TRL_MCP_ATTEMPTS": "2"}) as agent:
+        unbroken = await agent.call("submit_training", **whole)
+        started = await agent.call("submit_training", **paid | {"trainer_args": settings}, max_cost_usd=1)
+        job_id = started["job_id"]
+        first = await agent.until(job_id, lambda status: status.get("resume_step", 0) >= 40, 300)
+        hub.expire_job(job_id)
+        beyond = first["resume_step"] + 40
+        second = await agent.until(job_id, lambda status: status.get("resume_step", 0) >= beyond, 300)
+        hub.expire_job(job_id)
+        failed = await agent.follow(job_id)
+        continued = await agent.call("start_job", id=job_id, max_cost_usd=1)
+        status = await agent.follow(continued["job_id"], 300)
+        pieces = [await agent.losses(job_id), await agent.losses(continued["job_id"])]
+        await agent.follow(unbroken["job_id"], 300)
+        expected = await agent.losses(unbroken["job_id"])
+    assert failed["stage"] == "ERROR"
+    assert failed["diagnosis"]["code"] == "timeout"
+    assert second["resume_step"] > first["resume_step"]
+    assert status["stage"] == "COMPLETED", status
+    assert min(pieces[1]) >= second["resume_step"]
+    assert {**pieces[0], **pieces[1]} == expected
+
+
+async def test_the_rendered_script_runs_again_by_the_hubs_own_command(
+    hub: EmulatedHub, hub_environ: Mapping[str, str], paid: Answers, tmp_path: Path
+) -> None:
+    short = paid | {"trainer_args": ["max_steps=3"]}
+    async with connected(hub_environ) as agent:
+        plan = await agent.call("submit_training", **short, dry_run=True)
+        script = await _script(agent, plan["script_uri"])
+    (tmp_path / "again.py").write_text(script, encoding="utf-8")
+    program = shutil.which("hf", path=str(Path(sys.executable).parent))
+    if program is None:
+        pytest.skip("the command hf is not installed")
+    done = subprocess.run(
+        [program, "jobs", "uv", "run", "again.py"],
+        check=False,
+        capture_output=True,
+        encoding="utf-8",
+        env=dict(hub_environ),
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    (job,) = hub.jobs("alice")
+    assert job["status"]["stage"] == "COMPLETED"
+    assert "model.safetensors" in hub.list_files(plan["output_repo"])
+
+
+async def _script(agent: Agent, uri: str) -> str:
+    return await agent.read(uri)
