@@ -12,6 +12,8 @@ import anyio.to_thread
 from rich.console import Console
 from rich.table import Table
 
+from trl_mcp.backends.base import Job
+from trl_mcp.backends.hf import HfBackend
 from trl_mcp.backends.local import LocalBackend
 from trl_mcp.errors import HubError, NotPossible, TrlMcpError
 from trl_mcp.hub.hub import Hub
@@ -62,48 +64,71 @@ async def _clean(console: Console, settings: Settings, kinds: list[str]) -> int:
 
 
 async def holdings(settings: Settings, hub: Hub) -> list[Holding]:
-    """Return what is held. Jobs that are not over, and what they need, are never counted. Raises HubError."""
+    """Return what is held. Jobs that are not over, and what they need, are never counted."""
     jobs = await LocalBackend(settings.home, environ=settings.environ).list(_ALL_JOBS)
     active = [job for job in jobs if not job.stage.is_terminal]
     over = [settings.home / "jobs" / job.id for job in jobs if job.stage.is_terminal]
     busy = {job.run for job in active}
     runs = [path for path in _children(settings.home / "runs") if path.name not in busy]
-    environments = [] if active else [path for env in _children(settings.home / "envs") for path in _environment(env)]
+    environments = [] if active else _children(settings.home / "envs")
     plans = [path for caller in _children(settings.home / "plans") for path in _children(caller)]
     found = [
         await _on_disk("jobs", over, "their output folders hold the models"),
         await _on_disk("checkpoints", runs, "of runs that are not finished"),
-        await _on_disk("environments", environments, "made again when they are needed"),
+        await _on_disk("environments", environments, "made again when they are needed", _environment),
         await _on_disk("plans", plans),
     ]
     return [*found, *await _in_bucket(settings, hub)]
 
 
-async def _on_disk(kind: str, paths: list[Path], note: str = "") -> Holding:
+def _alone(path: Path) -> list[Path]:
+    return [path]
+
+
+async def _on_disk(
+    kind: str, things: list[Path], note: str = "", paths_of: Callable[[Path], list[Path]] = _alone
+) -> Holding:
+    paths = [path for thing in things for path in paths_of(thing)]
+
     async def free() -> None:
         for path in paths:
             await anyio.to_thread.run_sync(_remove, path)
 
     size = await anyio.to_thread.run_sync(lambda: sum(map(_bytes, paths)))
-    return Holding(kind, len(paths), size, free, note)
+    return Holding(kind, len(things), size, free, note)
 
 
 async def _in_bucket(settings: Settings, hub: Hub) -> list[Holding]:
-    """Return what the caller's bucket keeps for runs that may be continued; nothing without a token."""
+    """Return what the caller's bucket keeps for runs that may be continued; nothing without a token.
+
+    A Hub that does not answer keeps nobody from freeing the rest: it is said, and raised where the bucket is freed.
+    """
     token = settings.environ.get("HF_TOKEN")
     if settings.is_offline or not token:
         return []
     try:
         name = (await hub.identity(token)).name
-        held = await hub.held_runs(token, name)
+        busy = {job.run for job in await _jobs(hub, token, name, settings) if not job.stage.is_terminal}
+        held = [run for run in await hub.held_runs(token, name) if run.run not in busy]
     except HubError as error:
-        raise NotPossible(f"The bucket could not be looked at: {error.what}", next_step=error.next_step) from None
+        return [_unseen(f"The bucket could not be looked at: {error.what}", error.next_step)]
 
     async def free() -> None:
         for run in held:
             await hub.free_checkpoints(token, name, run.run)
 
     return [Holding("bucket", len(held), sum(run.size for run in held), free, f"checkpoints in {name}/trl-mcp")]
+
+
+async def _jobs(hub: Hub, token: str, namespace: str, settings: Settings) -> list[Job]:
+    return await HfBackend(hub, token, namespace, locks=settings.home / "locks").list(_ALL_JOBS)
+
+
+def _unseen(why: str, next_step: str) -> Holding:
+    async def free() -> None:
+        raise NotPossible(why, next_step=next_step)
+
+    return Holding("bucket", 0, 0, free, why)
 
 
 def _environment(folder: Path) -> list[Path]:

@@ -114,9 +114,7 @@ def _may_run(identity: Identity, namespace: str) -> Check:
     reason = identity.why_no_jobs(namespace) or identity.why_no_write(namespace)
     # An organisation one may only read in breaks nothing: jobs run elsewhere.
     is_own = namespace == identity.name
-    return Check(
-        f"jobs in {namespace}", reason is None or not is_own, reason or "may run jobs and keep models", reason or ""
-    )
+    return Check(f"jobs in {namespace}", reason is None or not is_own, reason or "may run jobs and keep models")
 
 
 def _cheapest(flavors: list[Flavor]) -> str:

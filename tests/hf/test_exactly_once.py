@@ -187,7 +187,8 @@ async def test_two_hosts_at_once_end_with_the_older_job(desk: Desk, tmp_path: Pa
             answers = await at_once([(desk.backend.submit, given), (elsewhere.submit, given)])
             jobs = [job for job in desk.emulated.jobs() if job["labels"]["run"] == given.run]
             assert len(jobs) == 2
-            assert started(desk, given.run) == [jobs[0]["id"]] == list({answer.job.id for answer in answers})
+            older, _ = sorted((job["createdAt"], job["id"]) for job in jobs)
+            assert started(desk, given.run) == [older[1]] == list({answer.job.id for answer in answers})
             assert sorted(answer.already_submitted for answer in answers) == [False, True]
     assert desk.emulated.billed() == 0
 

@@ -89,6 +89,18 @@ async def test_an_upload_that_breaks_off_is_told(desk: Desk, tmp_path: Path) -> 
         await desk.hub.upload_data(desk.emulated.tokens["alice"], "alice", tmp_path / "rows.jsonl", Told())
 
 
+@pytest.mark.parametrize(
+    "path", ["*/xet-write-token/*", "/cas/v1/xorbs/*", "/cas/v*/shards", "*/commit/*", "*/preupload/*"]
+)
+async def test_an_upload_that_fails_on_its_way_is_told(desk: Desk, tmp_path: Path, path: str) -> None:
+    (tmp_path / "rows.parquet").write_bytes(secrets.token_bytes(1000))
+    token = desk.emulated.tokens["alice"]
+    desk.emulated.faults.add(Fault("*", path, status=403, times=1000, message="not now"))
+    with pytest.raises(HubError, match="upload data to alice/trl-mcp-data") as caught:
+        await desk.hub.upload_data(token, "alice", tmp_path / "rows.parquet", Told())
+    assert token not in f"{caught.value} {caught.value.__cause__!r} {caught.value.__context__!r}"
+
+
 async def test_the_bucket_is_made_private_and_found_again(desk: Desk) -> None:
     token = desk.emulated.tokens["alice"]
     for _ in range(2):

@@ -47,9 +47,10 @@ async def create(request: Request) -> Response:
     if not hub.accounts.may_write(token, "bucket", bucket_id):
         raise missing_permission(bucket_id.split("/")[0], "repo.write")
     url = f"{hub.endpoint}/buckets/{bucket_id}"
+    private = (await body(request)).get("visibility") == "private"
+    # Nothing is waited for between the look and the making: of two requests at once one makes it.
     if bucket_id in hub.buckets.buckets:
         return JSONResponse({"error": "You already created this bucket", "url": url}, 409)
-    private = (await body(request)).get("visibility") == "private"
     bucket = hub.buckets.create(bucket_id, token.user.name, private=private)
     return JSONResponse({"url": url, "name": bucket_id, "id": bucket.internal_id})
 

@@ -29,7 +29,8 @@ PERMISSIONS = ("repo.content.read", "repo.access.read", "repo.write", "job.write
 
 
 def _listen(port: int) -> socket.socket:
-    listener = socket.socket()
+    # asyncio lets small answers out at once only where the protocol is named.
+    listener = socket.socket(proto=socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(("127.0.0.1", port))
     return listener

@@ -15,6 +15,7 @@ from mcp import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 
 Answers = dict[str, Any]
+OVER = ("COMPLETED", "ERROR", "CANCELED")
 
 
 class Agent:
@@ -38,15 +39,15 @@ class Agent:
         status: Answers = {}
         with anyio.move_on_after(seconds):
             while not reached(status):
-                status = await self.call("job_status", job_id=job_id, wait_seconds=1)
+                assert status.get("stage") not in OVER, f"it is over: {status}"
+                status = await self.call("job_status", job_id=job_id, wait_seconds=0)
+                await anyio.sleep(0.2)
             return status
         raise AssertionError(f"not within {seconds} s: {status}")
 
     async def follow(self, job_id: str, seconds: float = 180) -> Answers:
         """Ask for the status until the job is over."""
-        return await self.until(
-            job_id, lambda status: status.get("stage") in ("COMPLETED", "ERROR", "CANCELED"), seconds
-        )
+        return await self.until(job_id, lambda status: status.get("stage") in OVER, seconds)
 
     async def losses(self, job_id: str) -> dict[int, str]:
         """Return the loss by step as the log tells it, every digit that it shows."""

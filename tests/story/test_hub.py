@@ -129,7 +129,9 @@ async def test_a_local_file_travels_only_when_the_job_starts(
 async def test_a_run_cut_off_by_its_timeout_goes_on_by_itself_and_by_start_job_with_the_losses_of_an_unbroken_one(
     hub: EmulatedHub, hub_environ: Mapping[str, str], paid: Answers, tiny_model: str, tmp_path: Path
 ) -> None:
-    settings = ["max_steps=300", "save_steps=20", "logging_steps=10", "seed=5"]
+    # Eight passes a step, so that there is time to be cut off in.
+    paid["batch_size"] = 64
+    settings = ["max_steps=400", "save_steps=10", "logging_steps=10", "seed=5"]
     whole = {name: value for name, value in paid.items() if name != "timeout"} | {
         "model": tiny_model,
         "dataset": str(tmp_path / "questions.jsonl"),
@@ -140,9 +142,9 @@ async def test_a_run_cut_off_by_its_timeout_goes_on_by_itself_and_by_start_job_w
         unbroken = await agent.call("submit_training", **whole)
         started = await agent.call("submit_training", **paid | {"trainer_args": settings}, max_cost_usd=1)
         job_id = started["job_id"]
-        first = await agent.until(job_id, lambda status: status.get("resume_step", 0) >= 40, 300)
+        first = await agent.until(job_id, lambda status: status.get("resume_step", 0) >= 20, 300)
         hub.expire_job(job_id)
-        beyond = first["resume_step"] + 40
+        beyond = first["resume_step"] + 20
         second = await agent.until(job_id, lambda status: status.get("resume_step", 0) >= beyond, 300)
         hub.expire_job(job_id)
         failed = await agent.follow(job_id)

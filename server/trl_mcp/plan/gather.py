@@ -2,6 +2,8 @@
 
 import hashlib
 import math
+import re
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,12 +12,15 @@ import anyio.to_thread
 
 from trl_mcp.data.local import RowWishes, check_targets, scan_local
 from trl_mcp.errors import HubUnreachable, InvalidArguments
+from trl_mcp.hub.storage import data_path
 from trl_mcp.plan.models import inspect_model
 from trl_mcp.plan.place import Gathering, Place
 from trl_mcp.recipes.recipe import Recipe
 from trl_mcp.values import DataReport, Finding, ModelReport, Severity
 
 MOST_UPLOAD_BYTES = 50_000_000
+# What the name of a repository cannot hold.
+_UNFIT = re.compile(r"[^A-Za-z0-9._-]+|-{2,}|\.{2,}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +39,7 @@ class Facts:
 async def gather(recipe: Recipe, place: Place, gathering: Gathering) -> Facts:
     """Return the facts. Raises what the Hub and the files say of references that cannot be used."""
     if not place.is_local:
-        _check_can_travel(recipe)
+        _check_can_travel(recipe, place.namespace)
     check_targets(recipe.method, recipe.columns)
     found: dict[str, str | None] = {}
     findings: list[Finding] = []
@@ -83,26 +88,34 @@ async def _commit(
         return None
 
 
-def _check_can_travel(recipe: Recipe) -> None:
+def _check_can_travel(recipe: Recipe, namespace: str) -> None:
     """Raise InvalidArguments, with the upload to make, for what lies on this machine and is too large to send."""
     if recipe.model.is_folder:
         name = recipe.model.short_name
         raise InvalidArguments(
             f'The model folder "{name}" lies on this machine; a paid job cannot see it.',
-            next_step=f"Upload it with `hf upload <namespace>/{name} <folder>` and give that id. Nothing was started.",
+            next_step=_upload_first(namespace, Path(recipe.model.id), "--private"),
         )
     path = Path(recipe.dataset.id)
     if recipe.dataset.is_path and (path.is_dir() or (path.exists() and path.stat().st_size > MOST_UPLOAD_BYTES)):
         raise InvalidArguments(
             f'"{path.name}" is a folder or larger than 50 MB; a paid job cannot be sent it.',
-            next_step=f"Upload it with `hf upload <namespace>/{path.stem} <path> --repo-type dataset` and give that id. "
-            "Nothing was started.",
+            next_step=_upload_first(namespace, path, "--repo-type dataset --private"),
         )
 
 
+def _upload_first(namespace: str, path: Path, options: str) -> str:
+    """Return the literal command that brings a path to the Hub, and what to do then."""
+    name = _UNFIT.sub("-", path.name if path.is_dir() else path.name.partition(".")[0]).strip("-.") or "upload"
+    return (
+        f"Upload it with `hf upload {namespace}/{name} {shlex.quote(str(path))} {options}` and give {namespace}/{name}. "
+        "Nothing was started."
+    )
+
+
 def _content_name(path: Path) -> str:
-    """Return the name of a data file in the private data set: its content, then its own name."""
-    return f"{hashlib.sha256(path.read_bytes()).hexdigest()}/{path.name}"
+    """Return the path of a data file in the private data set: its content, then its own name."""
+    return data_path(hashlib.sha256(path.read_bytes()).hexdigest(), path.name)
 
 
 def _scan(recipe: Recipe, model: ModelReport, commit: str | None) -> DataReport:

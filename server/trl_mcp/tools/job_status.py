@@ -12,6 +12,7 @@ from trl_mcp.context import CallContext
 from trl_mcp.errors import HubError, UnknownJob
 from trl_mcp.monitor.progress import parse_lines, summarize
 from trl_mcp.monitor.status import JobReport, report_job
+from trl_mcp.plan.place import LOCAL
 from trl_mcp.plan.timeouts import in_words
 from trl_mcp.schema import Arguments, Result
 from trl_mcp.tools.contract import Tool
@@ -19,6 +20,7 @@ from trl_mcp.tools.job_ids import find_job
 from trl_mcp.values import GpuUse, ToolName, call
 
 _POLL_SECONDS = 0.25
+_HUB_POLL_SECONDS = 1.0
 _RECENT = 10
 _SAMPLES = 3
 _LINES_TO_FIRST_STEP = 100
@@ -129,10 +131,13 @@ async def _recent(context: CallContext, limit: int) -> list[Job]:
 
 async def _wait_for_change(job: Job, seconds: int, context: CallContext) -> Job:
     """Return the job as soon as its stage is another or training has begun, or when the time is up."""
+    if not seconds or job.stage.is_terminal:
+        return job
     deadline = monotonic() + seconds
+    pause = _POLL_SECONDS if job.namespace == LOCAL else _HUB_POLL_SECONDS
     now, has_begun = job, await _has_begun(job, context)
     while not now.stage.is_terminal and now.stage is job.stage and (left := deadline - monotonic()) > 0:
-        await anyio.sleep(min(_POLL_SECONDS, left))
+        await anyio.sleep(min(pause, left))
         now = await context.backend_of(job).inspect(job.id)
         if not has_begun and await _has_begun(now, context):
             break
