@@ -28,6 +28,7 @@ def steps(fast: bool) -> dict[str, list[str]]:
     if fast:
         return checks | {"tests": [python, "-m", "pytest", "-q", "-m", "not training"]}
     interpreter = str(training_interpreter())
+    os.environ["TRAINING_PYTHON"] = interpreter  # the tests need no second one
     return checks | {
         "types of templates": ["pyright", "--pythonpath", interpreter, "--project", "tests/templates"],
         "tests": [python, "-m", "pytest", "-q"],
