@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trl_mcp.backends.base import Job, Stage
-from trl_mcp.backends.hf_cost import ceiling, cost
+from trl_mcp.backends.hf_cost import cost
+from trl_mcp.estimate.money import ceiling
 
 START = datetime(2026, 11, 20, 23, 59, tzinfo=UTC)
 prices = st.integers(0, 10**7)

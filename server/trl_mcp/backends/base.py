@@ -6,6 +6,16 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
+# What keeps a job's log to what a reader wants.
+QUIET = {
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "PYTHONUNBUFFERED": "1",
+    "TQDM_DISABLE": "1",
+    "TRANSFORMERS_VERBOSITY": "warning",
+    "UV_NO_PROGRESS": "1",
+}
+
 
 class Stage(StrEnum):
     """The stages of a job, by the names of Hugging Face Jobs."""

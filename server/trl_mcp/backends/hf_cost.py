@@ -1,34 +1,23 @@
-"""What a job on Hugging Face Jobs costs: started minutes times the price of its machine. Money is USD."""
+"""What a job on Hugging Face Jobs has cost so far, in USD."""
 
-import math
 from datetime import datetime
 from decimal import Decimal
 
 from trl_mcp.backends.base import Job
-
-_MICRO = Decimal(1_000_000)
+from trl_mcp.estimate import money
 
 
 def cost(job: Job, now: datetime) -> Decimal | None:
     """Return what a job has cost by `now`; None where its price is not known. Waiting in the queue is free."""
     if job.price_micro_usd_per_minute is None:
         return None
-    return _price_of(_started_minutes(job, now), job.price_micro_usd_per_minute)
+    return money.cost(job.price_micro_usd_per_minute, _billed_seconds(job, now))
 
 
-def ceiling(price_micro_usd_per_minute: int, timeout_s: int, attempts: int) -> Decimal:
-    """Return the most that a job can cost: every attempt runs into its timeout."""
-    return _price_of(math.ceil(timeout_s / 60) * attempts, price_micro_usd_per_minute)
-
-
-def _started_minutes(job: Job, now: datetime) -> int:
-    """Return the minutes billed: by the times, or what the Hub says it ran where that is longer."""
+def _billed_seconds(job: Job, now: datetime) -> float:
+    """Return the seconds billed: by the times, or what the Hub says it ran where that is longer."""
     if job.started_at is None:
-        return math.ceil((job.running_s or 0) / 60)
+        return job.running_s or 0
     end = job.finished_at or (job.started_at if job.stage.is_terminal else now)
-    seconds = max((end - job.started_at).total_seconds(), job.running_s or 0)
-    return max(1, math.ceil(seconds / 60))
-
-
-def _price_of(minutes: int, micro_usd: int) -> Decimal:
-    return minutes * micro_usd / _MICRO
+    # A run that has begun costs its first minute, however short it was.
+    return max((end - job.started_at).total_seconds(), job.running_s or 0, 1)

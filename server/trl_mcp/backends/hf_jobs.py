@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from trl_mcp.backends import hf_transport
-from trl_mcp.backends.base import Job, JobSpec, Stage
+from trl_mcp.backends.base import QUIET, Job, JobSpec, Stage
 from trl_mcp.errors import InvalidArguments
 from trl_mcp.hub.fields import dig, moment, string_map, text, whole
 
@@ -15,14 +15,6 @@ BACKEND = "hf"
 APP = "trl-mcp"
 IMAGE = "ghcr.io/astral-sh/uv:python3.12-bookworm"
 MOUNT = "/trl-mcp"
-_QUIET = {
-    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-    "HF_HUB_DISABLE_TELEMETRY": "1",
-    "PYTHONUNBUFFERED": "1",
-    "TQDM_DISABLE": "1",
-    "TRANSFORMERS_VERBOSITY": "warning",
-    "UV_NO_PROGRESS": "1",
-}
 _LABEL = re.compile(r"[\w-]{0,100}", re.ASCII)
 _EXIT_CODE = re.compile(r"exit code: (\d+)")
 _UNKNOWN_TIME = datetime.fromtimestamp(0, UTC)
@@ -121,7 +113,7 @@ def _environment(spec: JobSpec, part: int, bucket: str | None) -> dict[str, str]
         own["TRL_MCP_WORK_FOLDER"] = "/tmp/trl-mcp-work"  # noqa: S108 # of a machine that runs this only
     if spec.output_repo:
         own["TRL_MCP_OUTPUT_REPO"] = spec.output_repo
-    environment = _QUIET | dict(spec.env) | own
+    environment = QUIET | dict(spec.env) | own
     for value in filter(None, spec.secrets.values()):
         if any(value in given for given in environment.values()):
             raise InvalidArguments(

@@ -2,14 +2,8 @@
 
 from collections.abc import Mapping
 
-_QUIET = {
-    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-    "HF_HUB_DISABLE_TELEMETRY": "1",
-    "PYTHONUNBUFFERED": "1",
-    "TQDM_DISABLE": "1",
-    "TRANSFORMERS_VERBOSITY": "warning",
-    "UV_NO_PROGRESS": "1",
-}
+from trl_mcp.backends.base import QUIET
+
 # fmt: off
 _NAMES = frozenset(
     {
@@ -58,8 +52,8 @@ def for_job(environ: Mapping[str, str], own: Mapping[str, str]) -> dict[str, str
     """Return the variables of the job itself, from those of the supervisor; `own` win over all others."""
     allowed = {name: value for name, value in environ.items() if _is_allowed(name)}
     given = {name.removeprefix(_GIVEN): value for name, value in environ.items() if name.startswith(_GIVEN)}
-    return _QUIET | allowed | given | dict(own)
+    return QUIET | allowed | given | dict(own)
 
 
 def _is_allowed(name: str) -> bool:
-    return name in _NAMES or name in _QUIET or name.startswith(_PREFIXES)
+    return name in _NAMES or name in QUIET or name.startswith(_PREFIXES)
