@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import platformdirs
 
@@ -35,7 +36,7 @@ class Settings:
             home=Path(home).expanduser().absolute(),
             attempts=_positive(environ, "TRL_MCP_ATTEMPTS", 1),
             max_usd_per_job=_usd(environ, "TRL_MCP_MAX_USD_PER_JOB"),
-            hub_endpoint=(environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/"),
+            hub_endpoint=_address(environ, "HF_ENDPOINT", "https://huggingface.co"),
             environ=dict(environ),
         )
 
@@ -61,6 +62,13 @@ def _usd(environ: Mapping[str, str], name: str) -> Decimal | None:
     if not amount.is_finite() or amount < 0:
         raise InvalidArguments(f"{name} is {text!r}.", allowed="It is an amount in USD, such as 5 or 0.50.")
     return amount
+
+
+def _address(environ: Mapping[str, str], name: str, default: str) -> str:
+    text = (environ.get(name) or default).rstrip("/")
+    if not text.startswith(("http://", "https://")) or not urlsplit(text).netloc:
+        raise InvalidArguments(f"{name} is {text!r}.", allowed=f"It is an address such as {default}.")
+    return text
 
 
 def _positive(environ: Mapping[str, str], name: str, default: int) -> int:

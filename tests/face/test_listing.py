@@ -90,6 +90,7 @@ async def test_the_scripts_of_plans_and_jobs_are_resources(connect: Connect) -> 
     assert [template.uri_template for template in templates] == [
         "plan://{plan_id}/script",
         "job://{namespace}/{job_id}/script",
+        "hardware://{kind}",
     ]
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx2
 import pytest
 from huggingface_hub import HfApi
 from huggingface_hub.errors import BucketNotFoundError, HfHubHTTPError
@@ -23,6 +26,17 @@ def test_a_bucket_is_created_listed_changed_and_deleted(hub: EmulatedHub, api: H
     with pytest.raises(BucketNotFoundError):
         api.bucket_info("alice/b")
     api.delete_bucket("alice/b", missing_ok=True)
+
+
+def test_a_bucket_that_many_make_at_once_is_made_once(hub: EmulatedHub) -> None:
+    headers = {"Authorization": f"Bearer {hub.tokens['alice']}"}
+
+    def make(_: int) -> int:
+        return httpx2.post(f"{hub.endpoint}/api/buckets/alice/b", json={}, headers=headers).status_code
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(make, range(8)))
+    assert sorted(answers) == [200, *[409] * 7]
 
 
 def test_a_private_bucket_is_hidden_and_a_public_one_is_read_only_for_others(hub: EmulatedHub) -> None:

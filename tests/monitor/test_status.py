@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.monitor.logs import CREATED, JOB, TAG, PrintedLog
-from trl_mcp.backends.base import Job, Stage
+from trl_mcp.backends.base import Job, LogPiece, Stage
 from trl_mcp.monitor.status import JobReport, report_job
 
 pytestmark = pytest.mark.anyio
@@ -46,6 +46,75 @@ async def test_a_failure_has_a_cause_and_a_call_that_mends_it(
     assert diagnosis.code == code
     assert fix in diagnosis.fix
     assert diagnosis.evidence
+
+
+@pytest.mark.parametrize(
+    ("where", "message", "code", "fix"),
+    [
+        (
+            "access",
+            "the result could not be pushed: HF_TOKEN may not write to alice/m (403); it needs the role write",
+            "access",
+            'Set an HF_TOKEN that may write to alice/m, then start_job(id="sft-3f2a9c1b7d4e-1")',
+        ),
+        (
+            "access",
+            "the result could not be pushed: alice/m holds files that are not of this run (3f2a9c1b7d4e), and nothing",
+            "overwrite",
+            "another output_repo than alice/m",
+        ),
+        (
+            "push",
+            "the model could not be pushed: the Hub takes no more requests for now (429). A continuation only pushes",
+            "push",
+            'start_job(id="sft-3f2a9c1b7d4e-1")',
+        ),
+        (
+            "push",
+            "the model could not be pushed: [Errno 28] No space left on device",
+            "disk_full",
+            "Free some disk space",
+        ),
+        (
+            "training",
+            "HfHubHTTPError: Client error '402 Payment Required' for url",
+            "no_credits",
+            'Add credits for local, then start_job(id="sft-3f2a9c1b7d4e-1")',
+        ),
+    ],
+)
+async def test_what_the_hub_refused_a_job_has_a_cause_and_a_mend(where: str, message: str, code: str, fix: str) -> None:
+    lines = [progress(kind="error", where=where, message=message), "ended"]
+    diagnosis = (await report(lines, replace(FAILED, output_repo="alice/m"))).diagnosis
+    assert diagnosis is not None
+    assert (diagnosis.code, diagnosis.evidence) == (code, message)
+    assert fix in diagnosis.fix
+
+
+async def test_a_job_that_nobody_pays_for_is_told_from_a_failed_script() -> None:
+    message = "Pre-paid credit balance is insufficient - add more credits to your account to use Jobs."
+    diagnosis = (await report([], replace(FAILED, message=message))).diagnosis
+    assert diagnosis is not None
+    assert (diagnosis.code, diagnosis.evidence) == ("no_credits", message)
+
+
+async def test_a_repository_that_is_not_named_is_still_told_of() -> None:
+    line = progress(kind="error", where="access", message="the result could not be pushed: HF_TOKEN is not set")
+    diagnosis = (await report([line], FAILED)).diagnosis
+    assert diagnosis is not None
+    assert diagnosis.fix.startswith("Set an HF_TOKEN that may write to the output repository, then start_job(")
+
+
+async def test_the_log_of_a_job_that_waits_for_its_first_attempt_is_not_asked_for() -> None:
+    class Unheard(PrintedLog):
+        async def logs(self, job_id: str, *, tail: int | None = None, cursor: int | None = None) -> LogPiece:
+            raise AssertionError(job_id)
+
+    waiting = replace(JOB, stage=Stage.SCHEDULING, started_at=None)
+    assert (await report_job(Unheard(job=waiting), waiting, NOW, ())).progress.step == 0
+    retried = replace(waiting, attempt=2)
+    lines = [progress(kind="log", step=7, max_steps=9)]
+    assert (await report(lines, retried)).progress.step == 7
 
 
 @pytest.mark.parametrize("stage", [stage for stage in Stage if stage is not Stage.ERROR])

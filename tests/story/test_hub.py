@@ -92,6 +92,7 @@ async def test_a_paid_run_is_pushed_watched_and_told_what_it_cost(
     assert status["stage"] == "COMPLETED", status
     assert status["output_repo"] == started["output_repo"]
     assert 0 < status["usd_so_far"] <= plan["usd_ceiling"]
+    assert status["activity"] == f"the model is pushed: {hub.endpoint}/{started['output_repo']}"
     assert len(logs["lines"]) == 10
     # Only now may the library be pointed elsewhere: the folder is what the Hub has.
     pushed = tmp_path / "pushed"
@@ -124,6 +125,21 @@ async def test_a_local_file_travels_only_when_the_job_starts(
     assert status["stage"] == "COMPLETED", status
     (stored,) = [name for name in hub.list_files("alice/trl-mcp-data", repo_type="dataset") if "questions" in name]
     assert re.fullmatch(r"[0-9a-f]{64}/questions\.jsonl", stored)
+
+
+async def test_a_local_run_pushes_to_a_repository_that_is_named(
+    hub: EmulatedHub, hub_environ: Mapping[str, str], paid: Answers
+) -> None:
+    local = {name: value for name, value in paid.items() if name != "timeout"}
+    local |= {"hardware": "local", "output_repo": "codes", "trainer_args": ["max_steps=3"]}
+    async with connected(hub_environ) as agent:
+        started = await agent.call("submit_training", **local)
+        status = await agent.follow(started["job_id"])
+    assert started["status"] == "submitted"
+    assert started["output_repo"] == "alice/codes"
+    assert status["stage"] == "COMPLETED", status
+    assert "model.safetensors" in hub.list_files("alice/codes")
+    assert hub.jobs() == []
 
 
 async def test_a_run_cut_off_by_its_timeout_goes_on_by_itself_and_by_start_job_with_the_losses_of_an_unbroken_one(

@@ -44,6 +44,18 @@ def _free_disk(job: Job) -> str:
     return f"Free some disk space, then {_continue(job)}"
 
 
+def _with_new_token(job: Job) -> str:
+    return f"Set an HF_TOKEN that may write to {job.output_repo or 'the output repository'}, then {_continue(job)}"
+
+
+def _elsewhere(job: Job) -> str:
+    return f"Submit the training with another output_repo than {job.output_repo or 'this'}: {ToolName.SUBMIT_TRAINING}"
+
+
+def _with_credits(job: Job) -> str:
+    return f"Add credits for {job.namespace}, then {_continue(job)}"
+
+
 def _read_log(job: Job) -> str:
     return call(ToolName.JOB_LOGS, job_id=job.id, show="errors")
 
@@ -57,6 +69,30 @@ _CAUSES = (
         ("out of memory", "outofmemoryerror", "cannot allocate memory"),
         "The device's memory was not enough for a batch.",
         _continue_smaller,
+    ),
+    _Cause(
+        "no_credits",
+        ("credit balance is insufficient", "out of credits", "402 payment required"),
+        "There were no credits left to pay with.",
+        _with_credits,
+    ),
+    _Cause(
+        "overwrite",
+        ("holds files that are not of this run",),
+        "The output repository holds what another run or a person put there.",
+        _elsewhere,
+    ),
+    _Cause(
+        "push",
+        ("the model could not be pushed",),
+        "The model was trained but not brought to the Hub; going on with the run pushes it again.",
+        _continue,
+    ),
+    _Cause(
+        "access",
+        ("the result could not be pushed",),
+        "The job could not write to its output repository, and stopped before it trained.",
+        _with_new_token,
     ),
     _Cause("no_rows", ("can be trained on",), "No row of the data could be used.", _read_log),
     _Cause("environment", ("environment could not be made",), "The packages could not be installed.", _read_log),

@@ -63,6 +63,7 @@ class Progress:
     is_training: bool = False
     samples: tuple[dict[str, Any], ...] = ()
     error: str = ""
+    pushed: str = ""
 
     @property
     def percent(self) -> float:
@@ -91,6 +92,7 @@ def summarize(events: Iterable[ProgressEvent]) -> Progress:
         is_training=bool(logs) or any("max_steps" in event.fields for event in starts),
         samples=tuple(event.fields for event in events if event.kind == "sample" and "prompt" in event.fields),
         error=errors[-1] if errors else "",
+        pushed=next((str(event.fields.get("url", "")) for event in reversed(events) if event.kind == "push"), ""),
     )
 
 

@@ -46,8 +46,10 @@ async def report_job(backend: Backend, job: Job, now: datetime, secrets: Iterabl
     secrets = list(secrets)
     job = replace(job, message=clean_line(job.message, secrets))
     gpu = await _gpu(backend, job)
-    piece = await backend.logs(job.id, tail=_TAIL_LINES)
-    lines = [clean_line(line, secrets) for line in piece.lines]
+    # A job that waits for its first attempt has printed nothing, and a stream says so only by staying silent.
+    is_waiting = job.stage is Stage.SCHEDULING and job.attempt == 1
+    printed = [] if is_waiting else (await backend.logs(job.id, tail=_TAIL_LINES)).lines
+    lines = [clean_line(line, secrets) for line in printed]
     progress = summarize(parse_lines(lines, job.run_tag))
     plain = [line for line in lines[-60:] if parse_line(line, job.run_tag) is None]
     end = job.finished_at or now
@@ -74,9 +76,9 @@ async def _gpu(backend: Backend, job: Job) -> GpuUse | None:
 
 
 def _cost_at_end(job: Job, progress: Progress, now: datetime) -> Decimal | None:
-    if job.stage.is_terminal:
-        return cost(job, now)
-    return cost(job, now + timedelta(seconds=progress.eta_s)) if progress.eta_s is not None else None
+    if job.stage.is_terminal or progress.eta_s is None:
+        return None
+    return cost(job, now + timedelta(seconds=progress.eta_s))
 
 
 def _timeout_left(job: Job, running_s: int | None) -> int | None:
@@ -98,6 +100,8 @@ def _activity(job: Job, progress: Progress) -> str:
         return "loading packages, model and data"
     if job.stage is Stage.RUNNING and progress.step and progress.step >= progress.max_steps:
         return "saving the model"
+    if job.stage is Stage.COMPLETED and progress.pushed:
+        return f"the model is pushed: {progress.pushed}"
     return job.message
 
 

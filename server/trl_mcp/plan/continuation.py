@@ -48,7 +48,7 @@ def plan_continuation(job: Job, script: str, given: Mapping[str, object], place:
         output_repo=cast(str | None, repo.get("output_repo", run.get("output_repo"))),
         recipe=f"{job.id} {verb}, {f'with {changed}' if changed else 'nothing changed'}: {_line(run, config)}",
         data=f"as in {job.id}",
-        facts={},
+        facts=place.price_fact,
         asked={},
         continues=job.id,
     )

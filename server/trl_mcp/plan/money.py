@@ -2,7 +2,7 @@
 
 from decimal import Decimal
 
-from trl_mcp.estimate.money import in_usd
+from trl_mcp.estimate.money import at_most, in_usd
 from trl_mcp.plan.plan import Plan
 from trl_mcp.settings import Settings
 from trl_mcp.values import Finding, Severity
@@ -18,7 +18,7 @@ def money_findings(plan: Plan, max_cost_usd: Decimal | None, settings: Settings)
         Finding(
             f"money.{'cap' if name == 'max_cost_usd' else 'limit'}",
             Severity.ERROR,
-            f"The ceiling is {in_usd(ceiling)} ({price_words(plan)}); {name} allows {in_usd(limit)}.",
+            f"The ceiling is {at_most(ceiling)} ({price_words(plan)}); {name} allows {in_usd(limit)}.",
             _way_on(plan, limit),
         )
         for name, limit in limits.items()

@@ -1,6 +1,6 @@
 """Where a job runs, for how long, at what price, and where its model goes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from trl_mcp.errors import InvalidArguments
@@ -53,6 +53,11 @@ class Place:
             return None
         return ceiling(self.flavor.micro_usd_per_minute, self.timeout_s, self.attempts)
 
+    @property
+    def price_fact(self) -> dict[str, str]:
+        """The price as one of the facts that a plan is made on; nothing where it costs nothing."""
+        return {"price per minute in micro-USD": str(self.flavor.micro_usd_per_minute)} if self.flavor else {}
+
 
 @dataclass(frozen=True, slots=True)
 class Gathering:
@@ -68,12 +73,7 @@ async def find_place(wish: Wish, gathering: Gathering, attempts: int) -> Place:
     timeout_s = timeout_seconds(wish.timeout)
     token = gathering.token
     if wish.hardware == LOCAL or (wish.hardware == "auto" and (not token or gathering.is_offline)):
-        if wish.namespace or wish.output_repo:
-            raise InvalidArguments(
-                "namespace and output_repo are for Hugging Face Jobs; a local job saves to its output_path.",
-                next_step="Leave them out, or name a flavor as hardware. Nothing was started.",
-            )
-        return Place(LOCAL, LOCAL, timeout_s, attempts, wish.hardware)
+        return await _local_place(wish, timeout_s, gathering, attempts)
     if not token:
         raise InvalidArguments(
             f'hardware "{wish.hardware}" needs a token of the Hugging Face Hub, and the server has none.',
@@ -85,6 +85,26 @@ async def find_place(wish: Wish, gathering: Gathering, attempts: int) -> Place:
             next_step='Unset HF_HUB_OFFLINE for the server, or use hardware="local". Nothing was started.',
         )
     return await _paid_place(wish, timeout_s, gathering.hub, token, attempts)
+
+
+async def _local_place(wish: Wish, timeout_s: int | None, gathering: Gathering, attempts: int) -> Place:
+    """Return this machine; its job pushes only where a repository is named."""
+    if wish.namespace:
+        raise InvalidArguments(
+            "namespace says who pays for a job on Hugging Face Jobs; a local job is free.",
+            next_step="Leave it out, or name a flavor as hardware. Nothing was started.",
+        )
+    place = Place(LOCAL, LOCAL, timeout_s, attempts, wish.hardware)
+    if wish.output_repo is None:
+        return place
+    if not gathering.token or gathering.is_offline:
+        raise InvalidArguments(
+            "output_repo needs the Hugging Face Hub, and the server has no token or is set to stay offline.",
+            next_step="Leave it out: the model lies at output_path. Nothing was started.",
+        )
+    identity = await gathering.hub.identity(gathering.token)
+    repo = _full_name(wish.output_repo, identity.name)
+    return replace(place, output_repo=repo, private=wish.private, identity=identity)
 
 
 async def _paid_place(wish: Wish, timeout_s: int | None, hub: Hub, token: str, attempts: int) -> Place:

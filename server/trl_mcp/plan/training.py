@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import asdict
 
+from trl_mcp.hub.storage import data_repo
 from trl_mcp.plan.gather import Facts, data_findings, data_line, gather
 from trl_mcp.plan.place import Gathering, Place, Wish, find_place
 from trl_mcp.plan.plan import Plan, run_key
@@ -12,7 +13,7 @@ from trl_mcp.render.templates import template_source
 from trl_mcp.values import Finding, OutputRepo, Severity
 
 SAVE_MINUTES = 10
-DATA_REPO = "trl-mcp-data"
+_REPO_FACT = "output repository"
 
 
 async def plan_training(
@@ -39,7 +40,7 @@ async def plan_training(
         attempts=place.attempts,
         recipe=one_line(run, recipe.model.short_name),
         data=data_line(facts.data, recipe.eval_split),
-        facts=_said_facts(facts, place),
+        facts=_said_facts(facts, place) | ({_REPO_FACT: _owner(repo, key)} if repo else {}),
         asked=asdict(asked),
         wish=asdict(wish),
         price_micro_usd=place.flavor.micro_usd_per_minute if place.flavor else None,
@@ -91,7 +92,7 @@ def _whereabouts(facts: Facts, place: Place, repo: OutputRepo | None, key: str) 
     if repo is not None:
         values |= {"output_repo": repo.id, "private": place.private, "overwrite": _is_foreign(repo, key)}
     if facts.upload_name is not None:
-        values |= {"dataset": f"{place.namespace}/{DATA_REPO}", "dataset_file": facts.upload_name}
+        values |= {"dataset": data_repo(place.namespace), "dataset_file": facts.upload_name}
     return values
 
 
@@ -115,7 +116,7 @@ def _identity(facts: Facts, place: Place) -> dict[str, object]:
 
 
 async def _output_repo(recipe: Recipe, place: Place, key: str, gathering: Gathering) -> OutputRepo | None:
-    if place.is_local or gathering.token is None:
+    if gathering.token is None or (place.is_local and place.output_repo is None):
         return None
     name = place.output_repo or f"{place.namespace}/{recipe.model.short_name}-{recipe.method}-{key}"
     return await gathering.hub.output_repo(gathering.token, name)
@@ -130,11 +131,15 @@ def _permission_findings(place: Place, repo: OutputRepo | None) -> list[Finding]
     if place.identity is None or repo is None:
         return []
     found: list[Finding] = []
-    if reason := place.identity.why_no_jobs(place.namespace):
+    if not place.is_local and (reason := place.identity.why_no_jobs(place.namespace)):
         found.append(Finding("auth.jobs", Severity.ERROR, reason))
     if reason := repo.why_no_write or place.identity.why_no_write(repo.id):
         found.append(Finding("auth.write", Severity.ERROR, reason, "Name an output_repo that the token may write to."))
     return found
+
+
+def _owner(repo: OutputRepo, key: str) -> str:
+    return "one of another owner" if _is_foreign(repo, key) else "a new one or this run's own"
 
 
 def _overwrite_findings(repo: OutputRepo | None, key: str) -> list[Finding]:
@@ -147,22 +152,21 @@ def _overwrite_findings(repo: OutputRepo | None, key: str) -> list[Finding]:
 
 def _said_facts(facts: Facts, place: Place) -> dict[str, str]:
     """Return what a plan was made on, in words that can be compared."""
-    said = {"model": facts.model.fingerprint, "dataset": facts.data.fingerprint}
-    if place.flavor is not None:
-        said["price per minute in micro-USD"] = str(place.flavor.micro_usd_per_minute)
-    return said
+    return {"model": facts.model.fingerprint, "dataset": facts.data.fingerprint} | place.price_fact
 
 
 def changes(before: Plan, now: Plan) -> list[str]:
     """Return in words what has changed since a plan was made."""
+    # The run was started meanwhile: what it was agreed to overwrite is its own by now.
+    is_claimed = before.needs_consent and not now.needs_consent
     found = [
         f"the {name} has changed from {value} to {now.facts.get(name, 'nothing')}"
         for name, value in before.facts.items()
-        if now.facts.get(name) != value
+        if now.facts.get(name) != value and not (is_claimed and name == _REPO_FACT)
     ]
     if before.attempts != now.attempts:
         found.append(f"attempts were {before.attempts} and are {now.attempts}")
-    if not found and before.script != now.script:
+    if not found and not is_claimed and before.script != now.script:
         found.append("the script that this version of the server makes has changed")
     return found
 

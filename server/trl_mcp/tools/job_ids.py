@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from trl_mcp.backends.base import Job
 from trl_mcp.backends.local import is_local_id
 from trl_mcp.context import CallContext
-from trl_mcp.errors import UnknownJob
+from trl_mcp.errors import PermissionMissing, UnknownJob
 from trl_mcp.plan.place import LOCAL
 from trl_mcp.schema import shorten
 from trl_mcp.values import ToolName, call
@@ -23,8 +23,11 @@ async def find_job(text: str, context: CallContext) -> Job:
     if is_local_id(bare) and namespace in (None, LOCAL):
         return await context.server.local.inspect(bare)
     if _HUB_ID.fullmatch(bare) and context.token and not context.server.settings.is_offline:
-        for candidate in [namespace] if namespace else await _namespaces(context):
-            with suppress(UnknownJob):
+        if namespace:
+            return await context.hf(namespace).inspect(bare)
+        for candidate in await _namespaces(context):
+            # An organisation whose jobs the token may not see says nothing of where this one is.
+            with suppress(UnknownJob, PermissionMissing):
                 return await context.hf(candidate).inspect(bare)
     raise UnknownJob(
         f'No job has the id "{shorten(text)}".',

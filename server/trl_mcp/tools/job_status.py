@@ -86,7 +86,7 @@ class JobStatusResult(Result):
     exit_code: int | None = None
     timeout_left_s: int | None = None
     will_hit_timeout: bool | None = None
-    usd_so_far: float | None = None
+    usd_so_far: float | None = Field(None, description="started minutes x price; final when the job is over")
     usd_at_end: float | None = Field(None, description="by the present pace")
     gpu: str | None = None
     job_url: str | None = None
@@ -120,12 +120,22 @@ async def _newest(context: CallContext) -> Job:
 
 
 async def _recent(context: CallContext, limit: int) -> list[Job]:
-    """Return the newest jobs of this machine and of the caller on the Hub; the Hub is left out where it is silent."""
+    """Return the newest jobs of this machine and of the caller's namespaces on the Hub.
+
+    What the Hub does not tell is left out.
+    """
     jobs = await context.server.local.list(limit)
+
+    async def add(namespace: str) -> None:
+        with suppress(HubError):
+            jobs.extend(await context.hf(namespace).list(limit))
+
     if context.token and not context.server.settings.is_offline:
         with suppress(HubError):
             identity = await context.server.hub.identity(context.token)
-            jobs += await context.hf(identity.name).list(limit)
+            async with anyio.create_task_group() as group:
+                for namespace in (identity.name, *identity.organisations):
+                    group.start_soon(add, namespace)
     return sorted(jobs, key=lambda job: job.created_at, reverse=True)[:limit]
 
 

@@ -62,18 +62,17 @@ async def start_job(arguments: StartJob, context: CallContext) -> SubmissionResu
 
 async def _continuation(job: Job, script: str, arguments: StartJob, context: CallContext) -> Plan:
     timeout_s = timeout_seconds(arguments.timeout) if arguments.timeout is not None else job.timeout_s
-    wish = Wish(arguments.hardware or job.hardware, f"{timeout_s}s" if timeout_s else "auto", _namespace(job))
+    hardware = arguments.hardware or job.hardware
+    namespace = None if LOCAL in (hardware, job.namespace) else job.namespace
+    wish = Wish(hardware, f"{timeout_s}s" if timeout_s else "auto", namespace)
     place = await find_place(wish, context.gathering, context.server.settings.attempts)
     if place.is_local != (job.namespace == LOCAL):
         raise InvalidArguments(
             f"{job.id} ran on {job.hardware} and cannot move to {place.hardware}: its checkpoints stay where they are.",
             next_step="Leave hardware out, or name another flavor of the same backend. Nothing was started.",
         )
-    return plan_continuation(job, script, arguments.trainer_args, place)
-
-
-def _namespace(job: Job) -> str | None:
-    return None if job.namespace == LOCAL else job.namespace
+    asked = arguments.model_dump(include={"trainer_args", "hardware", "timeout"}, exclude_none=True)
+    return plan_continuation(job, script, arguments.trainer_args, place).model_copy(update={"asked": asked})
 
 
 def _has_changes(arguments: StartJob) -> bool:
@@ -88,17 +87,23 @@ async def _plan(arguments: StartJob, context: CallContext) -> Plan:
             next_step=f"For other values repeat {ToolName.SUBMIT_TRAINING} with dry_run=true. Nothing was started.",
         )
     plan = context.server.plans.load(arguments.id.strip(), context.caller)
-    if plan.continues is not None:
-        return plan
-    attempts = context.server.settings.attempts
-    now = await plan_training(Asked(**plan.asked), wish_of(plan.wish), context.gathering, attempts)
-    moved = changes(plan, now)
+    moved = changes(plan, await _made_again(plan, context))
     if moved:
         raise NotPossible(
             f"Since the plan was made, {' and '.join(moved)}.",
             next_step="Repeat the dry run. Nothing was started.",
         )
     return plan
+
+
+async def _made_again(plan: Plan, context: CallContext) -> Plan:
+    """Return the plan that the same arguments make now."""
+    if plan.continues is None:
+        attempts = context.server.settings.attempts
+        return await plan_training(Asked(**plan.asked), wish_of(plan.wish), context.gathering, attempts)
+    job = await find_job(f"{plan.namespace}/{plan.continues}", context)
+    script = await context.backend_of(job).script(job.id)
+    return await _continuation(job, script, StartJob(id=job.id, **plan.asked), context)
 
 
 def _translate(given: Mapping[str, object]) -> tuple[dict[str, object], tuple[Finding, ...]]:

@@ -9,7 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from trl_mcp.backends.base import Job, JobSpec
 from trl_mcp.context import CallContext
-from trl_mcp.estimate.money import in_usd
+from trl_mcp.estimate.money import at_most
+from trl_mcp.hub.storage import data_repo
 from trl_mcp.plan.money import money_findings, price_words
 from trl_mcp.plan.plan import Plan
 from trl_mcp.schema import Result
@@ -48,7 +49,7 @@ class SubmissionResult(Result):
     usd_ceiling: float | None = Field(None, description="the most it can cost; none where it is free")
     timeout_s: int | None = None
     findings: list[FindingResult] = Field(default_factory=list[FindingResult])
-    infos: int = Field(0, description="further findings that need no action")
+    infos: int | None = Field(None, description="number of further findings, which need no action")
     script_uri: str | None = Field(None, description="resource with the full script")
     next_call: str
 
@@ -127,7 +128,7 @@ def _result(status: Status, plan: Plan, **values: str) -> SubmissionResult:
             "usd_ceiling": None if plan.usd_ceiling is None else float(plan.usd_ceiling),
             "timeout_s": plan.timeout_s,
             "findings": [finding_result(finding) for finding in sorted(shown, key=_errors_first)],
-            "infos": len(plan.findings) - len(shown),
+            "infos": (len(plan.findings) - len(shown)) or None,
             **{name: value for name, value in values.items() if value},
         }
     )
@@ -144,11 +145,18 @@ def _errors_first(finding: Finding) -> bool:
 
 def _where(plan: Plan) -> str:
     if plan.usd_ceiling is None:
-        return f"on this machine, {f'timeout {plan.timeout_s} s' if plan.timeout_s else 'no timeout'}, free of charge"
+        limit = f"timeout {plan.timeout_s} s" if plan.timeout_s else "no timeout"
+        return f"on this machine, {limit}, free of charge" + (
+            f"; pushed to {plan.output_repo}" if plan.output_repo else ""
+        )
     return (
-        f"Hugging Face Jobs in {plan.namespace}: {price_words(plan)} = at most {in_usd(plan.usd_ceiling)}; "
-        f"the model goes to {plan.output_repo}"
+        f"Hugging Face Jobs in {plan.namespace}: {price_words(plan)} = at most {at_most(plan.usd_ceiling)}; "
+        f"the model goes to {plan.output_repo}{' (private)' if plan.wish.get('private') else ''}{_uploaded(plan)}"
     )
+
+
+def _uploaded(plan: Plan) -> str:
+    return f"; the data file goes to the private data set {data_repo(plan.namespace)}" if plan.upload else ""
 
 
 def _spec(plan: Plan, context: CallContext) -> JobSpec:

@@ -57,9 +57,16 @@ class SubmitTraining(Arguments):
     trainer_args: NameValues = Field(
         {}, description='["name=value"]: any other field of TRL\'s SFTConfig or of LoraConfig (lora_r, lora_alpha, ...)'
     )
-    output_repo: str | None = Field(None, description="Hub repository for the model of a paid job; made where missing")
+    output_repo: str | None = Field(
+        None,
+        description="Hub repository for the model, made where missing; a local job pushes only to one that is named",
+    )
     private: bool = Field(True, description="Default true")
-    hardware: str = Field("auto", description="local: this machine, free; or a flavor of Hugging Face Jobs: paid")
+    hardware: str = Field(
+        "auto",
+        description="local: this machine, free; or a flavor of Hugging Face Jobs (cpu-basic, t4-small, a100-large, ...): "
+        "paid; the resource hardware://all lists them with their prices",
+    )
     timeout: str = Field("auto", description="90m, 2h, ...: needed for a paid job; auto: none")
     namespace: str | None = Field(None, description="user or organisation that pays. Default: yours")
     max_cost_usd: Annotated[float, Field(ge=0)] | None = Field(
