@@ -9,6 +9,8 @@ from trl_mcp.render.literal import literal
 from trl_mcp.render.templates import job_module_source, template_source
 
 _HEADER = re.compile(r"^# /// script\n(?:#(?: .*)?\n)*?# ///\n", re.MULTILINE)
+_IMPORT = re.compile(r"^(?:import|from (?!_job|__future__)[\w.]+ import) [\w., ]+\n", re.MULTILINE)
+_BLANK_LINES = re.compile(r"\n{4,}")
 _JOB_IMPORT = re.compile(r"^from _job\.(\w+) import (?:\([\w,\s]+\)|[\w, ]+)\n", re.MULTILINE)
 
 
@@ -58,15 +60,27 @@ def read_run(script: str) -> dict[str, object]:
 
 
 def inline_job_modules(source: str) -> str:
-    """Return the source with each `from _job.x import ...` line replaced by that module's body, once each."""
+    """Return the source with each `from _job.x import ...` line replaced by that module's body, once each.
+
+    An import that stands above already is left out of a body.
+    """
     included: set[str] = set()
+    imported = set(_IMPORT.findall(source))
 
     def body(match: re.Match[str]) -> str:
         name = match.group(1)
         if name in included:
             return ""
         included.add(name)
-        return _JOB_IMPORT.sub(body, _without_docstring(job_module_source(name)))
+        text = _IMPORT.sub(first_time, _without_docstring(job_module_source(name)))
+        return _JOB_IMPORT.sub(body, _BLANK_LINES.sub("\n\n\n", text))
+
+    def first_time(match: re.Match[str]) -> str:
+        line = match.group()
+        if line in imported:
+            return ""
+        imported.add(line)
+        return line
 
     return _JOB_IMPORT.sub(body, source)
 
