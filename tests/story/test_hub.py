@@ -103,12 +103,12 @@ async def test_a_paid_run_is_pushed_watched_and_told_what_it_cost(
     online = {**hub_environ, "OMP_NUM_THREADS": "1"}
     answer = ask(training_python, started["output_repo"], "What is the code of box 3?", online)
     assert answer.strip() == "The code is 11."
-    leaked = [path for path in tmp_path.joinpath("home").rglob("*") if path.is_file() and _holds(path, hub)]
-    assert leaked == []
-
-
-def _holds(path: Path, hub: EmulatedHub) -> bool:
-    return hub.tokens["alice"].encode() in path.read_bytes()
+    # Everything the run has produced, here and on the Hub; of the submission itself only what others may see.
+    token = hub.tokens["alice"]
+    kept = [path for folder in ("home", "pushed") for path in (tmp_path / folder).rglob("*") if path.is_file()]
+    assert [path for path in kept if token.encode() in path.read_bytes()] == []
+    (job,) = hub.jobs("alice")
+    assert token not in json.dumps([plan, started, again, status, logs, job, hub.job_log(started["job_id"])])
 
 
 async def test_a_local_file_travels_only_when_the_job_starts(
