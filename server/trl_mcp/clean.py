@@ -40,7 +40,7 @@ def run_clean(kinds: list[str]) -> int:
     try:
         return anyio.run(_clean, console, Settings.from_environ(os.environ), kinds)
     except TrlMcpError as error:
-        console.print(f"[red]{error}[/red]", highlight=False)
+        console.print(str(error), style="red", markup=False, highlight=False)
         return 1
 
 

@@ -18,6 +18,7 @@ import anyio
 from mcp import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -53,7 +54,7 @@ def run_demo(model: str | None, dataset: str | None) -> int:
     try:
         return anyio.run(_demo, console, settings, model, dataset)
     except (TrlMcpError, _DemoFailed) as error:
-        console.print(f"[red]{error}[/red]")
+        console.print(str(error), style="red", markup=False, highlight=False)
         return 1
 
 
@@ -75,7 +76,7 @@ async def _demo(console: Console, settings: Settings, model: str | None, dataset
         samples = await _samples(client, job_id)
     _show_curve(console, losses)
     right = _show_answers(console, samples)
-    console.print(f"The model lies in [bold]{status['output_path']}[/bold]")
+    console.print(f"The model lies in [bold]{escape(status['output_path'])}[/bold]")
     return _verdict(console, run, losses, right, len(samples))
 
 
@@ -132,7 +133,7 @@ async def _submit(console: Console, client: Client, run: DemoRun) -> str:
     """Show the plan, then start it and return the job's id."""
     plan = await _call(client, ToolName.SUBMIT_TRAINING, **run.arguments, dry_run=True)
     for name in ("recipe", "data", "where"):
-        console.print(f"[bold]{name}[/bold]  {plan[name]}", highlight=False)
+        console.print(f"[bold]{name}[/bold]  {escape(plan[name])}", highlight=False)
     if plan["status"] == "refused":
         raise _DemoFailed("\n".join(finding["message"] for finding in plan["findings"]))
     started = await _call(client, ToolName.START_JOB, id=plan["plan_id"])
@@ -200,12 +201,8 @@ def _show_answers(console: Console, samples: list[Answers]) -> int:
     for sample in samples:
         is_right = sample.get("after", "").strip() == sample.get("expected", "").strip()
         right += is_right
-        table.add_row(
-            sample["prompt"][-200:],
-            sample.get("before", "")[:120],
-            sample.get("after", "")[:120],
-            "right" if is_right else "",
-        )
+        shown = (sample["prompt"][-200:], sample.get("before", "")[:120], sample.get("after", "")[:120])
+        table.add_row(*map(escape, shown), "right" if is_right else "")
     console.print(table)
     return right
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import anyio
 from rich.console import Console
+from rich.markup import escape
 
 from trl_mcp.errors import TrlMcpError
 from trl_mcp.estimate.money import ceiling, in_usd
@@ -37,7 +38,7 @@ def run_doctor() -> int:
     try:
         settings = Settings.from_environ(os.environ)
     except TrlMcpError as error:
-        console.print(f"[red]settings[/red]  {error}", highlight=False)
+        console.print(str(error), style="red", markup=False, highlight=False)
         return 1
     return anyio.run(_print_checks, console, settings)
 
@@ -47,9 +48,9 @@ async def _print_checks(console: Console, settings: Settings) -> int:
     async for check in checks(settings):
         failed += not check.is_well
         mark = "[green]ok[/green]" if check.is_well else "[red]!![/red]"
-        console.print(f"{mark}  [bold]{check.name}[/bold]  {check.found}", highlight=False)
+        console.print(f"{mark}  [bold]{check.name}[/bold]  {escape(check.found)}", highlight=False)
         if check.mend and not check.is_well:
-            console.print(f"    {check.mend}", highlight=False)
+            console.print(f"    {check.mend}", markup=False, highlight=False)
     return 1 if failed else 0
 
 
