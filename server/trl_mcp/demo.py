@@ -30,7 +30,6 @@ from trl_mcp.render.script import render
 from trl_mcp.settings import Settings
 from trl_mcp.values import ToolName
 
-_QUESTIONS = 10
 _REPEATS = 20
 _LEARNED = 9
 _LOSS = re.compile(r"step (\d+)/\d+ .*?\bloss ([\d.e+-]+)")

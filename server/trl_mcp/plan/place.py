@@ -1,7 +1,6 @@
 """Where a job runs, for how long, at what price, and where its model goes."""
 
 from dataclasses import dataclass, replace
-from decimal import Decimal
 
 from trl_mcp.errors import InvalidArguments
 from trl_mcp.estimate.money import ceiling, in_usd
@@ -47,13 +46,6 @@ class Place:
         return self.flavor is None
 
     @property
-    def ceiling(self) -> Decimal | None:
-        """The most the job can cost, in USD; None where it costs nothing."""
-        if self.flavor is None or self.timeout_s is None:
-            return None
-        return ceiling(self.flavor.micro_usd_per_minute, self.timeout_s, self.attempts)
-
-    @property
     def price_fact(self) -> dict[str, str]:
         """The price as one of the facts that a plan is made on; nothing where it costs nothing."""
         return {"price per minute in micro-USD": str(self.flavor.micro_usd_per_minute)} if self.flavor else {}
@@ -69,7 +61,10 @@ class Gathering:
 
 
 async def find_place(wish: Wish, gathering: Gathering, attempts: int) -> Place:
-    """Return where a job runs; "auto" is this machine where there is no token or no network. Raises InvalidArguments, naming today's flavors, for hardware that is not on offer."""
+    """Return where a job runs; "auto" is this machine where there is no token or no network.
+
+    Raises InvalidArguments, naming today's flavors, for hardware that is not on offer.
+    """
     timeout_s = timeout_seconds(wish.timeout)
     token = gathering.token
     if wish.hardware == LOCAL or (wish.hardware == "auto" and (not token or gathering.is_offline)):

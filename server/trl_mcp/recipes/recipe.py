@@ -16,7 +16,6 @@ _CONFIGS = {"sft": "SFTConfig"}
 _LARGEST_DEVICE_BATCH = 8
 _HOLD_OUT = 0.05
 
-METHODS = tuple(_CONFIGS)
 TUNINGS = ("lora", "full")
 
 

@@ -42,7 +42,8 @@ async def start_job(arguments: StartJob, context: CallContext) -> SubmissionResu
     """Start a plan of a dry run; continue a failed, cancelled or timed-out job from its last checkpoint; run a
     completed job again. The new job has an id and an output folder of its own. Two calls on one id start one job.
     """
-    if arguments.id.strip().startswith("plan-"):
+    is_plan = arguments.id.strip().startswith("plan-")
+    if is_plan:
         plan = await _plan(arguments, context)
     else:
         job = await find_job(arguments.id, context)
@@ -56,8 +57,7 @@ async def start_job(arguments: StartJob, context: CallContext) -> SubmissionResu
             unchanged = StartJob.model_validate({"id": job.id})
             return already_submitted(await _continuation(job, script, unchanged, context), job)
         plan = await _continuation(job, script, arguments, context)
-    is_agreed = arguments.id.strip().startswith("plan-")
-    return await carry_out(plan, Consent(arguments.dry_run, usd(arguments.max_cost_usd), is_agreed), context)
+    return await carry_out(plan, Consent(arguments.dry_run, usd(arguments.max_cost_usd), is_plan), context)
 
 
 async def _continuation(job: Job, script: str, arguments: StartJob, context: CallContext) -> Plan:
