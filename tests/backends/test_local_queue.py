@@ -80,6 +80,22 @@ def test_a_job_for_all_devices_runs_where_there_is_only_a_cpu(desk: Desk) -> Non
     assert desk.run("", uses_all_devices=True).stage is Stage.COMPLETED
 
 
+def test_a_job_starts_after_those_whose_results_it_reads(gpu_desk: Desk) -> None:
+    first = gpu_desk.start_and_see_up(TELL_DEVICE.replace("600", "0.3"))
+    second = gpu_desk.start("print('read')", after=(first.id,))
+    until(lambda: first.id in gpu_desk.look(second).message, "the second waits for the first, though a GPU is free")
+    assert gpu_desk.ended(second).stage is Stage.COMPLETED
+    assert gpu_desk.look(first).stage is Stage.COMPLETED
+
+
+def test_a_job_that_waits_for_one_that_fails_ends_and_says_so(desk: Desk) -> None:
+    first = desk.start("import sys\nsys.exit(3)\n")
+    second = desk.ended(desk.start("print('read')", after=(first.id,)))
+    assert second.stage is Stage.ERROR
+    assert second.message == f"{first.id}, whose result this job reads, ended as ERROR."
+    assert desk.tail(second) == []
+
+
 @pytest.mark.parametrize(
     ("visible", "expected"),
     [

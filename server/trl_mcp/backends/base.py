@@ -39,6 +39,7 @@ class JobSpec:
 
     `timeout_s` is in seconds per attempt (None: no limit). `secrets` are handed over in memory only. `image`,
     `arguments` of the script and `output_repo` matter on Hugging Face Jobs only; without an image it is uv's own.
+    `after` are local jobs that must have completed before this one starts.
     """
 
     kind: str
@@ -55,6 +56,7 @@ class JobSpec:
     image: str = ""
     arguments: tuple[str, ...] = ()
     output_repo: str = ""
+    after: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

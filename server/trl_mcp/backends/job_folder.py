@@ -8,7 +8,7 @@ import json
 import os
 import re
 from contextlib import suppress
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -55,6 +55,7 @@ class JobFacts:
     run_tag: str
     env: list[str]
     secrets: list[str]
+    after: list[str] = field(default_factory=list[str])
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +101,7 @@ class JobFolder:
 
     def facts(self) -> JobFacts | None:
         """Return what job.json says; None where it is missing or not readable."""
-        known = {field.name for field in fields(JobFacts)}
+        known = {each.name for each in fields(JobFacts)}
         try:
             read: dict[str, Any] = json.loads(self.facts_file.read_bytes())
             return JobFacts(**{name: value for name, value in read.items() if name in known})
@@ -109,7 +110,7 @@ class JobFolder:
 
     def status(self) -> JobStatus:
         """Return what status.json says; a file that is missing or not readable tells of a job that is not over."""
-        known = {field.name for field in fields(JobStatus)}
+        known = {each.name for each in fields(JobStatus)}
         try:
             read: dict[str, Any] = json.loads(self.status_file.read_bytes())
             kept = JobStatus(**{name: value for name, value in read.items() if name in known})

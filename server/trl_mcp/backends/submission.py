@@ -109,6 +109,7 @@ class Submitter:
             run_tag=secrets.token_hex(8),
             env=sorted(spec.env),
             secrets=sorted(spec.secrets),
+            after=list(spec.after),
         )
 
     def _start_supervisor(self, folder: JobFolder, lock: int, given: Mapping[str, str]) -> None:

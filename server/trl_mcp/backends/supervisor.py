@@ -61,6 +61,7 @@ class _Supervisor:
         self._finish(end)
 
     def _run_attempts(self) -> _End:
+        self._wait_for_jobs_before()
         devices = self._wait_for_devices()
         interpreter = self._prepare()
         environ = self._job_environment(devices)
@@ -69,6 +70,18 @@ class _Supervisor:
             if end.stage is not Stage.ERROR or self._stop_reason():
                 return end
         return self._attempt(max(1, self._facts.attempts), interpreter, environ)
+
+    def _wait_for_jobs_before(self) -> None:
+        """Wait for the jobs whose results this one reads. The queue keeps its place meanwhile."""
+        for job_id in self._facts.after:
+            before = JobFolder(self._folder.path.parent / job_id)
+            while before.path.exists() and not before.settled().stage.is_terminal:
+                self._show(replace(self._status, message=f"Waiting for {job_id} to end."))
+                self._end_if_stopped()
+                self._bell.wait(POLL_S)
+            stage = before.settled().stage if before.path.exists() else Stage.DELETED
+            if stage is not Stage.COMPLETED:
+                raise _EndedEarly(Stage.ERROR, f"{job_id}, whose result this job reads, ended as {stage}.")
 
     def _wait_for_devices(self) -> DeviceWait:
         gpus = visible_gpus(os.environ)
