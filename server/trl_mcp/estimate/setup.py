@@ -1,0 +1,149 @@
+"""How a model is trained, as far as memory and speed depend on it, and what each method adds to that."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from trl_mcp.values import ModelShape
+
+ALL_LINEAR = frozenset({"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"})
+BYTES: Mapping[str, int] = {"float32": 4, "bfloat16": 2, "float16": 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Lora:
+    """An adapter: its rank and what it is put on; `whole` are numbers trained beside it (modules_to_save)."""
+
+    rank: int = 16
+    targets: frozenset[str] = ALL_LINEAR
+    dora: bool = False
+    whole: int = 0
+    number_bytes: int = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """One training as one device sees it.
+
+    `length` is that of the longest batch in tokens, `batch` the sequences in one forward pass. `dtype` is that of the
+    weights, `quantization` one of "", nf4, nf4-dq (double quantisation), gptq. `checkpointing` is the share of a layer
+    that is computed again in the backward pass. `loss` names how logits are handled (activations.LOGIT_BYTES),
+    `stack` the code that trains: trl, hf-2023 (Transformers before 4.40), litgpt, compiled (fused training code).
+    `varied` says that lengths differ from batch to batch and nothing empties the cache between. `wide` says that
+    what passes between the layers is float32. `frozen_gb` are models that only give answers: reference, reward, teacher;
+    `server_share` the share of the card a vLLM server is given, `answers` the sequences Transformers generates at once.
+    `offloaded` says that sharded states wait on the host.
+    """
+
+    tuning: str
+    length: int
+    batch: int = 1
+    accumulation: int = 1
+    dtype: str = "bfloat16"
+    quantization: str = ""
+    optimizer: str = "adamw_torch_fused"
+    checkpointing: float = 1.0
+    attention: str = "sdpa"
+    loss: str = "fused"
+    lora: Lora | None = None
+    gpus: int = 1
+    strategy: str = "single_gpu"
+    stack: str = "trl"
+    compiled: bool = False
+    wide: bool = False
+    varied: bool = False
+    fp8: bool = False
+    trained_copies: int = 1
+    frozen_gb: float = 0.0
+    server_share: float = 0.0
+    answers: int = 0
+    offloaded: bool = False
+
+    @property
+    def tokens(self) -> int:
+        """Tokens in one forward pass on one device."""
+        return self.length * self.batch
+
+    @property
+    def sharded(self) -> bool:
+        """Whether the weights themselves are spread over the devices."""
+        return self.strategy in {"fsdp1", "fsdp2", "zero3"}
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """What a method adds: sequences a row becomes, how its logits are handled, models it holds, whether it generates.
+
+    `references` are frozen copies of the trained model, needed with full fine-tuning only: an adapter is switched off
+    instead. `judges` are frozen models of the same size where no other is named; `values` are further trained ones.
+    `passes` are forward passes without gradients, for each with.
+    """
+
+    sequences: int = 1
+    loss: str = "fused"
+    references: int = 0
+    judges: int = 0
+    values: int = 0
+    passes: int = 0
+    generates: bool = False
+
+
+#: Read from the trainers of trl 1.16.0 (`add_fused_lm_head`, the models each holds); PPO 1.12.0, PRM 1.13.0.
+METHODS: Mapping[str, Method] = {
+    "sft": Method(),
+    "dpo": Method(sequences=2, references=1, passes=1),
+    "kto": Method(references=1, passes=2),
+    "reward": Method(sequences=2, loss="none"),
+    "prm": Method(loss="none"),
+    "grpo": Method(passes=1, generates=True),
+    "rloo": Method(references=1, passes=2, generates=True),
+    "distillation": Method(judges=1, passes=1, generates=True),
+    "orpo": Method(sequences=2, loss="plain"),
+    "cpo": Method(sequences=2, loss="plain"),
+    "online_dpo": Method(sequences=2, loss="plain", references=1, judges=1, passes=2, generates=True),
+    "gkd": Method(loss="twice", judges=1, passes=1, generates=True),
+    "ppo": Method(loss="plain", references=1, judges=1, values=1, passes=3, generates=True),
+}
+
+
+def modules(shape: ModelShape) -> dict[str, tuple[int, int]]:
+    """Return what adapters can be put on in one layer: name -> (inputs, outputs).
+
+    Experts are missing: Transformers 5 keeps them as one tensor, which "all-linear" of PEFT does not find.
+    """
+    query, key = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
+    found = {
+        "q_proj": (shape.hidden, query),
+        "k_proj": (shape.hidden, key),
+        "v_proj": (shape.hidden, key),
+        "o_proj": (query, shape.hidden),
+    }
+    if shape.experts:
+        return found
+    found["up_proj"] = (shape.hidden, shape.intermediate)
+    found["down_proj"] = (shape.intermediate, shape.hidden)
+    return found | ({"gate_proj": (shape.hidden, shape.intermediate)} if shape.gated else {})
+
+
+def adapter_numbers(shape: ModelShape, lora: Lora | None) -> int:
+    """Return the trained numbers of an adapter: r x (in + out) for each module, out more with DoRA (Hu et al. 2021)."""
+    if lora is None:
+        return 0
+    sizes = [size for name, size in modules(shape).items() if name in lora.targets]
+    return shape.layers * sum(lora.rank * sum(size) + lora.dora * size[1] for size in sizes) + lora.whole
+
+
+def adapter_inputs(shape: ModelShape, lora: Lora | None) -> int:
+    """Return how many different numbers per token and layer adapters read: q, k and v read the same ones."""
+    if lora is None:
+        return 0
+    read_by = {"q_proj": "norm", "k_proj": "norm", "v_proj": "norm", "gate_proj": "up_proj"}
+    found = {read_by.get(name, name): size[0] for name, size in modules(shape).items() if name in lora.targets}
+    return sum(found.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """What was measured and not derived; `memory` and `speed` by name, see calibration.py."""
+
+    memory: Mapping[str, float] = field(default_factory=dict[str, float])
+    speed: Mapping[str, float] = field(default_factory=dict[str, float])
