@@ -16,6 +16,7 @@ from huggingface_hub._jobs_api import (
 from tests.hf.desk import HEADER, Desk, new_run, spec
 from tests.hub import Fault, mounts_supported
 from trl_mcp.backends.base import Backend, Stage
+from trl_mcp.backends.hf_budget import day_of, jobs_of_day
 from trl_mcp.backends.hf_cost import cost
 from trl_mcp.backends.hf_jobs import as_job
 from trl_mcp.errors import InvalidArguments, NotPossible, UnknownJob
@@ -131,8 +132,8 @@ async def test_only_jobs_of_this_server_are_listed_newest_first_and_only_as_many
     assert [job.id for job in await desk.backend.list(3)] == [job.id for job in jobs[:1:-1]]
     assert len(desk.emulated.requests("/api/jobs/alice", "GET")) == 2
     assert len(await desk.backend.list(100)) == 5
-    assert len(await desk.backend.on_day(f"{utc_now():%Y-%m-%d}")) == 5
-    assert await desk.backend.on_day("2020-01-01") == []
+    for day, count in ((day_of(utc_now()), 5), ("2020-01-01", 0)):
+        assert len([job async for job in jobs_of_day(desk.hub, desk.emulated.tokens["alice"], "alice", day)]) == count
 
 
 async def test_a_job_of_another_namespace_or_of_nobody_is_unknown(desk: Desk) -> None:

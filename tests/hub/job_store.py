@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from secrets import token_hex
 from time import time
 from typing import Any, Literal
@@ -76,6 +76,12 @@ class Job:
             self.message = message
             self.finished = utcnow()
             self._move(stage)
+
+    def settle(self, ran_s: float) -> None:
+        """Note that it has run for so many seconds and is complete."""
+        self.finish("COMPLETED")
+        assert self.finished is not None
+        self.started = self.finished - timedelta(seconds=ran_s)
 
     async def changed(self, within_s: float) -> bool:
         """Wait until a line or a change of stage arrives; False when none did in time."""

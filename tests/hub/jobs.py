@@ -85,11 +85,11 @@ async def listing(request: Request) -> Response:
     if not state(request).accounts.may_see_jobs(token, namespace):
         raise missing_permission(namespace, "job.read")
     stages = set(request.query_params.getlist("stage"))
-    labels = [label.partition("=") for label in request.query_params.getlist("label")]
+    labels = {tuple(label.split("=", 1)) for label in request.query_params.getlist("label")}
     jobs = [
         job.view()
         for job in state(request).jobs.newest_first(namespace)
-        if (not stages or job.stage in stages) and all(job.labels.get(key) == value for key, _, value in labels)
+        if labels <= job.labels.items() and (not stages or job.stage in stages)
     ]
     return paged(request, jobs)
 

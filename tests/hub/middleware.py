@@ -47,6 +47,8 @@ class FaultsAndLog:
             if message["type"] == "http.response.start":
                 entry.status = message["status"]
                 message["headers"] = [*message["headers"], (b"date", formatdate(usegmt=True).encode())]
+            elif message["type"] == "http.response.body":
+                entry.sent += len(message.get("body", b""))
             await send(message)
 
         fault = self._hub.faults.take(scope["method"], scope["path"])
@@ -72,13 +74,20 @@ class FaultsAndLog:
             pass
 
     def _note(self, scope: Scope) -> LoggedRequest:
-        header = next((value for name, value in scope["headers"] if name == b"authorization"), b"").decode("latin-1")
+        headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
         try:
-            token = self._hub.accounts.authenticate(header)
+            token = self._hub.accounts.authenticate(headers.get(b"authorization"))
         except HubError:
             token = None
-        user = token.user.name if token else None
-        entry = LoggedRequest(scope["method"], scope["path"], scope["query_string"].decode(), user)
+        entry = LoggedRequest(
+            scope["method"],
+            scope["path"],
+            scope["query_string"].decode(),
+            token.user.name if token else None,
+            host=headers.get(b"host", ""),
+            range=headers.get(b"range", ""),
+            has_token=b"authorization" in headers,
+        )
         self._hub.log.add(entry)
         return entry
 

@@ -40,7 +40,10 @@ async def resolve(request: Request) -> Response:
     file = commit.files.get(param(request, "path"))
     if file is None:
         raise HubError(404, "Entry not found", "EntryNotFound", {"X-Repo-Commit": commit.sha})
-    headers = _content_headers(request, repo, commit.sha, file)
+    headers, storage = _content_headers(request, repo, commit.sha, file), state(request).storage
+    if file.lfs and storage.endpoint:
+        link = f"{storage.endpoint}/lfs-storage/{file.sha256}?X-Amz-Signature={storage.signature}"
+        return Response(status_code=302, headers={**headers, "Location": link})
     return FileResponse(state(request).blobs.path(file.sha256), headers=headers, media_type="application/octet-stream")
 
 
@@ -69,6 +72,16 @@ async def lfs_upload(request: Request) -> Response:
     return Response()
 
 
+async def lfs_download(request: Request) -> Response:
+    """Send one object, whole or in part, to whoever has a link that is still valid and shows nothing else."""
+    hub, sha256 = state(request), param(request, "oid")
+    if "authorization" in request.headers:
+        raise HubError(400, "Only one auth mechanism allowed")
+    if request.query_params.get("X-Amz-Signature") != hub.storage.signature or sha256 not in hub.blobs:
+        raise HubError(403, "Request has expired")
+    return FileResponse(hub.blobs.path(sha256), media_type="application/octet-stream")
+
+
 async def lfs_verify(request: Request) -> Response:
     """Confirm that an uploaded object is there with its size."""
     wanted, blobs = await body(request), state(request).blobs
@@ -94,6 +107,7 @@ VERIFY = "/{ns}/{name}.git/info/lfs/objects/verify"
 RESOLVE = "/{ns}/{name}/resolve/{rev}/{path:path}"
 ROUTES = [
     Route("/lfs-storage/{oid}", lfs_upload, methods=["PUT"]),
+    Route("/lfs-storage/{oid}", lfs_download, methods=["GET", "HEAD"]),
     *(Route(prefix + BATCH, lfs_batch, methods=["POST"]) for prefix in ("", "/{kind}")),
     *(Route(prefix + VERIFY, lfs_verify, methods=["POST"]) for prefix in ("", "/{kind}")),
     *(Route(prefix + RESOLVE, resolve, methods=["GET", "HEAD"]) for prefix in ("/{kind}", "")),

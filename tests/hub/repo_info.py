@@ -11,7 +11,8 @@ from starlette.routing import Route
 
 from tests.hub.errors import HubError
 from tests.hub.repo_store import Commit, Repo
-from tests.hub.repo_views import commit_view, expanded, file_view, repo_view
+from tests.hub.repo_views import card_data, commit_view, expanded, file_view, repo_view, sized
+from tests.hub.state import HubState
 from tests.hub.web import caller, flag, full_id, kind, paged, param, state
 
 
@@ -29,11 +30,22 @@ def _expand(request: Request) -> list[str]:
     return request.query_params.getlist("expand") + request.query_params.getlist("expand[]")
 
 
+def _convert(hub: HubState, repo: Repo) -> None:
+    """Make the Parquet form of a data set, which the real Hub does some time after a commit."""
+    splits = hub.viewer.splits(repo.head, card_data(hub, repo.head))
+    if splits:
+        hub.viewer.convert(repo, splits)
+
+
 async def info(request: Request) -> Response:
     """Describe a repository, at a revision if one is named."""
-    repo = visible_repo(request)
-    commit = repo.revision(param(request, "rev")) if "rev" in request.path_params else repo.head
-    return JSONResponse(expanded(repo_view(state(request), repo, commit), _expand(request)))
+    repo, hub = visible_repo(request), state(request)
+    revision = param(request, "rev") if "rev" in request.path_params else "main"
+    if repo.type == "dataset" and revision == CONVERTED:
+        _convert(hub, repo)
+    commit = repo.revision(revision)
+    view = repo_view(hub, repo, commit)
+    return JSONResponse(sized(hub, view, commit) if flag(request, "blobs") else expanded(view, _expand(request)))
 
 
 def _matches(repo: Repo, request: Request) -> bool:
@@ -153,6 +165,7 @@ async def auth_check_write(request: Request) -> Response:
     return JSONResponse({})
 
 
+CONVERTED = "refs/convert/parquet"
 REPO = "/api/{kind}/{ns}/{name}"
 ROUTES = [
     Route("/api/{kind}", search),

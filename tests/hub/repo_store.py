@@ -13,7 +13,20 @@ from tests.hub.blobs import BlobStore
 from tests.hub.clock import utcnow
 from tests.hub.errors import HubError, missing_permission, repo_not_found
 
-LFS_SUFFIXES = (".safetensors", ".bin", ".gguf", ".parquet", ".pt", ".pth", ".arrow", ".zip", ".gz", ".onnx", ".pkl")
+LFS_SUFFIXES = (
+    ".safetensors",
+    ".bin",
+    ".gguf",
+    ".parquet",
+    ".pt",
+    ".pth",
+    ".arrow",
+    ".zip",
+    ".gz",
+    ".onnx",
+    ".pkl",
+    ".model",
+)
 LFS_THRESHOLD = 10_000_000
 GIT_ATTRIBUTES = "".join(f"*{suffix} filter=lfs diff=lfs merge=lfs -text\n" for suffix in LFS_SUFFIXES)
 PREFIXES = {"model": "", "dataset": "datasets/", "space": "spaces/"}

@@ -25,9 +25,11 @@ def safetensors_header(blobs: BlobStore, sha256: str) -> dict[str, Any] | None:
             return None
         header = stream.read(min(struct.unpack("<Q", prefix)[0], 25_000_000))
     try:
-        return json.loads(header)
-    except ValueError:
+        parsed = json.loads(header)
+        is_header = all({"dtype", "shape"} <= set(entry) for name, entry in parsed.items() if name != "__metadata__")
+    except (ValueError, TypeError, AttributeError):
         return None
+    return parsed if is_header else None
 
 
 def _parameters(hub: HubState, commit: Commit) -> dict[str, Any] | None:
@@ -113,6 +115,17 @@ def repo_view(hub: HubState, repo: Repo, commit: Commit) -> dict[str, Any]:
     if repo.type == "space":
         view |= _space_fields(repo)
     return view
+
+
+def sized(hub: HubState, view: dict[str, Any], commit: Commit) -> dict[str, Any]:
+    """Add to a view how large each file is."""
+    files = (file_view(hub, path, file) for path, file in sorted(commit.files.items()))
+    sizes = [
+        {"rfilename": file["path"], "size": file["size"], "blobId": file["oid"]}
+        | ({"lfs": {"sha256": file["lfs"]["oid"], "size": file["size"], "pointerSize": 134}} if "lfs" in file else {})
+        for file in files
+    ]
+    return {**view, "siblings": sizes}
 
 
 def expanded(view: dict[str, Any], fields: list[str]) -> dict[str, Any]:

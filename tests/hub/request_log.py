@@ -11,13 +11,20 @@ LIMIT = 20_000
 
 @dataclass
 class LoggedRequest:
-    """One request: the status is None while it is being answered and where the connection was dropped."""
+    """One request: the status is None while it is being answered and where the connection was dropped.
+
+    `user` is whose token it carried, `has_token` whether it carried any, `sent` the bytes of the answer's body.
+    """
 
     method: str
     path: str
     query: str
     user: str | None
     status: int | None = None
+    host: str = ""
+    range: str = ""
+    has_token: bool = False
+    sent: int = 0
 
 
 class RequestLog:

@@ -10,6 +10,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Generator, Iterable, Mapping
 from pathlib import Path
+from secrets import token_hex
 from typing import Any, TypeVar
 
 import uvicorn
@@ -19,6 +20,8 @@ from tests.hub.app import create_app
 from tests.hub.faults import Faults
 from tests.hub.http_server import PromptServer, tracking_protocol
 from tests.hub.job_runner import RunOptions
+from tests.hub.job_spec import JobSpec
+from tests.hub.job_store import Job
 from tests.hub.repo_store import SpaceSettings
 from tests.hub.request_log import LoggedRequest
 from tests.hub.state import HubState
@@ -188,6 +191,24 @@ class EmulatedHub:
         """Let the timeout of a running job come now."""
         self._call(lambda: self._state.runner.expire(job_id))
 
+    def end_job(self, job_id: str, ran_s: float) -> None:
+        """Let a job that is held be complete, as if it had run for so many seconds."""
+        self._call(lambda: self._state.jobs.jobs[job_id].settle(ran_s))
+
+    def add_settled_jobs(self, count: int, labels: Mapping[str, str], ran_s: float = 60) -> None:
+        """Add jobs of alice's that have ended, with these labels."""
+
+        def add() -> None:
+            user, owner = self._state.accounts.users["alice"], self._state.accounts.owner("alice")
+            for _ in range(count):
+                spec = JobSpec(["true"], "cpu-basic", labels=dict(labels))
+                creator = {"id": user.id, "name": user.name}
+                job = Job("alice", owner, creator, creator, spec, price=167, labels=dict(labels))
+                job.settle(ran_s)
+                self._state.jobs.jobs[job.id] = job
+
+        self._call(add)
+
     def hold_jobs(self, flavor: str = "*") -> None:
         """Keep new jobs of a flavor in SCHEDULING."""
         self._call(lambda: self._state.runner.hold(flavor))
@@ -216,6 +237,25 @@ class EmulatedHub:
     def set_keep_alive(self, seconds: float) -> None:
         """Choose how long a stream stays silent before it sends a comment."""
         self._state.keep_alive_s = seconds
+
+    def move_storage(self) -> None:
+        """Send the readers of large files to another host, with links that are signed."""
+        port = self._socket.getsockname()[1]
+        self._state.storage.endpoint = f"http://localhost:{port}"
+
+    def expire_links(self) -> None:
+        """Let all signed links end now."""
+        self._state.storage.signature = token_hex(8)
+
+    def set_conversion(self, repo_id: str, files: Mapping[str, bytes]) -> None:
+        """Choose the Parquet form of a data set, by path such as default/partial-train/0000.parquet."""
+        self._call(lambda: self._state.viewer.keep(self._state.repos.repos["dataset", repo_id], files))
+
+    def freeze_viewer(self, repo_id: str) -> None:
+        """Let the viewer of a data set stay at its present commit."""
+        self._call(
+            lambda: self._state.viewer.frozen.update({repo_id: self._state.repos.repos["dataset", repo_id].head.sha})
+        )
 
     def requests(self, path_glob: str = "*", method: str = "*") -> list[LoggedRequest]:
         """Return the requests so far whose path matches a pattern."""

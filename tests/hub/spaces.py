@@ -1,4 +1,4 @@
-"""Spaces as far as Trackio needs them: secrets, variables, volumes, runtime."""
+"""Spaces as far as Trackio needs them: secrets, variables, volumes, runtime, and the app itself."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from tests.hub import spaces_trackio
 from tests.hub.clock import isoformat, utcnow
 from tests.hub.errors import HubError
 from tests.hub.repo_store import SpaceSettings
@@ -120,4 +121,5 @@ ROUTES = [
     Route(f"{SPACE}/pause", pause, methods=["POST"]),
     Route(f"{SPACE}/hardware", hardware, methods=["POST"]),
     Route(f"{SPACE}/volumes", volumes, methods=["PUT", "DELETE"]),
+    *spaces_trackio.ROUTES,
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from secrets import token_hex
 
 from tests.hub.accounts import Accounts
 from tests.hub.blobs import BlobStore
@@ -17,6 +18,14 @@ from tests.hub.repo_store import RepoStore
 from tests.hub.request_log import RequestLog
 from tests.hub.viewer_store import ViewerStore
 from tests.hub.xet_store import XetStore
+
+
+@dataclass
+class Storage:
+    """The host that large files are read from, where it is not the Hub's own, and what its signed links carry."""
+
+    endpoint: str | None = None
+    signature: str = field(default_factory=lambda: token_hex(8))
 
 
 @dataclass
@@ -37,6 +46,7 @@ class HubState:
     gpu: GpuSample = field(default_factory=GpuSample)
     credits: dict[str, int] = field(default_factory=dict[str, int])
     endpoint: str = ""
+    storage: Storage = field(default_factory=Storage)
     keep_alive_s: float = 30.0
     page_size: int = 100
 

@@ -6,9 +6,10 @@ import hashlib
 import random
 
 import pytest
+from huggingface_hub import HfApi
 
 from tests.hub import EmulatedHub
-from tests.hub.support import Clients, safetensors_bytes
+from tests.hub.support import Clients, get, safetensors_bytes
 
 ROUND_TRIP = """
     import json
@@ -94,3 +95,39 @@ def test_uploading_needs_a_write_token(hub: EmulatedHub, clients: Clients) -> No
     assert status == 403
     assert "repo.write" in text
     assert hub.list_files("alice/m") == [".gitattributes"]
+
+
+def test_large_files_can_lie_on_another_host_that_takes_no_token(hub: EmulatedHub, clients: Clients) -> None:
+    hub.move_storage()
+    content = weights(200_000)
+    hub.add_repo("alice/far", {"model.safetensors": content, "config.json": "{}"}, private=True)
+    code = """
+        import hashlib, json
+        from huggingface_hub import HfFileSystem, hf_hub_download
+        whole = open(hf_hub_download("alice/far", "model.safetensors"), "rb").read()
+        with HfFileSystem().open("alice/far/model.safetensors", cache_type="none") as f:
+            f.seek(1000)
+            part = f.read(500)
+        print(json.dumps([hashlib.sha256(some).hexdigest() for some in (whole, part)]))
+    """
+    expected = [hashlib.sha256(some).hexdigest() for some in (content, content[1000:1500])]
+    assert clients.python(code, HF_HUB_DISABLE_XET="1") == expected
+    stored = hub.requests("/lfs-storage/*")
+    assert stored
+    assert not any(request.has_token for request in stored)
+    assert ("bytes=1000-1499", 500) in [(request.range, request.sent) for request in stored]
+    (link,) = {f"http://{request.host}{request.path}?{request.query}" for request in stored}
+    assert get(link, hub.tokens["alice"]).status_code == 400
+    hub.expire_links()
+    assert get(link).status_code == 403
+
+
+def test_the_sizes_of_files_come_with_the_repository(hub: EmulatedHub, api: HfApi) -> None:
+    hub.add_repo("alice/m", {"model.safetensors": b"x" * 50, "config.json": "{}"})
+    found = {sibling.rfilename: sibling for sibling in api.model_info("alice/m", files_metadata=True).siblings or []}
+    assert {name: sibling.size for name, sibling in found.items() if name != ".gitattributes"} == {
+        "model.safetensors": 50,
+        "config.json": 2,
+    }
+    assert found["model.safetensors"].lfs is not None
+    assert found["config.json"].lfs is None

@@ -158,3 +158,24 @@ def test_an_answer_that_is_not_ready_yet_comes_later(hub: EmulatedHub) -> None:
         (500, "ResponseNotReadyError"),
         (200, None),
     ]
+
+
+def test_a_viewer_that_lags_behind_says_which_commit_it_has_seen(hub: EmulatedHub, chat: str) -> None:
+    hub.freeze_viewer("acme/chat")
+    hub.commit_files("acme/chat", {"data/extra-00000.parquet": parquet_bytes([{"n": 1}])}, repo_type="dataset")
+    assert ask(hub, "splits", dataset="acme/chat").headers["X-Revision"] == chat
+
+
+def test_a_gated_data_set_is_shown_to_those_it_was_granted_to(hub: EmulatedHub) -> None:
+    hub.add_repo("bob/gated", {"a.jsonl": jsonl({"a": 1})}, repo_type="dataset", gated="manual")
+    known = {"dataset": "bob/gated", "config": "default", "split": "train"}
+    assert ask(hub, "statistics", hub.tokens["alice"], **known).status_code == 404
+    hub.grant_access("bob/gated", "alice", repo_type="dataset")
+    assert ask(hub, "statistics", hub.tokens["alice"], **known).json()["num_examples"] == 1
+
+
+def test_the_parquet_form_can_be_chosen(hub: EmulatedHub, api: HfApi, chat: str) -> None:
+    hub.set_conversion("acme/chat", {"default/partial-train/0000.parquet": parquet_bytes([{"n": 1}])})
+    info = api.dataset_info("acme/chat", revision="refs/convert/parquet", files_metadata=True)
+    assert [sibling.rfilename for sibling in info.siblings or []] == ["default/partial-train/0000.parquet"]
+    assert info.sha != chat

@@ -57,10 +57,11 @@ def _open(request: Request, repo_id: str) -> View:
     owner = hub.accounts.users.get(repo.namespace)
     if repo.private and owner is not None and not owner.is_pro:
         raise HubError(501, "Private datasets need a PRO account.", "NotSupportedPrivateRepositoryError")
-    splits = hub.viewer.splits(repo.head, card_data(hub, repo.head))
+    commit = repo.commits[hub.viewer.frozen.get(repo_id, repo.head.sha)]
+    splits = hub.viewer.splits(commit, card_data(hub, commit))
     if not splits:
         raise HubError(500, "The dataset is empty.", "EmptyDatasetError")
-    return View(repo, repo.head, splits)
+    return View(repo, commit, splits)
 
 
 def _dataset(request: Request) -> View:

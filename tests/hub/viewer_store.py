@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, cast
@@ -58,6 +59,7 @@ class ViewerStore:
         self._blobs = blobs
         self._tables: dict[tuple[str, str, str], Table] = {}
         self._converted: dict[str, str] = {}
+        self.frozen: dict[str, str] = {}
 
     def splits(self, commit: Commit, card: dict[str, Any] | None) -> list[Split]:
         """List the splits of a data set."""
@@ -75,12 +77,15 @@ class ViewerStore:
         """Bring the branch with the Parquet form of a data set up to date."""
         head = repo.head
         if self._converted.get(repo.internal_id) != head.sha:
-            contents = {self.parquet_path(split): self.table(head, split).parquet() for split in splits}
-            files = {path: self._repos.file(path, self._blobs.add(data)) for path, data in contents.items()}
-            commit = repo.add_commit(None, files, "Update parquet files", "parquet-converter")
-            repo.converts["parquet"] = commit.sha
-            self._converted[repo.internal_id] = head.sha
+            self.keep(repo, {self.parquet_path(split): self.table(head, split).parquet() for split in splits})
         return repo.commits[repo.converts["parquet"]]
+
+    def keep(self, repo: Repo, contents: Mapping[str, bytes]) -> None:
+        """Make files the Parquet form of a data set's newest commit."""
+        files = {path: self._repos.file(path, self._blobs.add(data)) for path, data in contents.items()}
+        commit = repo.add_commit(None, files, "Update parquet files", "parquet-converter")
+        repo.converts["parquet"] = commit.sha
+        self._converted[repo.internal_id] = repo.head.sha
 
     @staticmethod
     def parquet_path(split: Split) -> str:

@@ -77,7 +77,7 @@ class HubClient:
         """Return the JSON of an answer, as `answer` does; raises HubUnreachable where it is none."""
         return self.read_json(await self.answer(token, ask), ask)
 
-    async def send(self, token: str, ask: Ask, timeout_s: float) -> httpx2.Response:
+    async def send(self, token: str | None, ask: Ask, timeout_s: float) -> httpx2.Response:
         """Send a request once and return the answer, whatever it is. Raises httpx2.RequestError."""
         return await self._open().send(self._request(token, ask, httpx2.Timeout(timeout_s, connect=5)))
 

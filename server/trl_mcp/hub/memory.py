@@ -20,11 +20,12 @@ class _Entry(Generic[V]):
 
 
 class Memory(Generic[V]):
-    """Keeps one value per token for `seconds`, of the 256 tokens last seen; callers at once cause one request."""
+    """Keeps one value per token for `seconds`, of the `most` tokens last seen; callers at once cause one request."""
 
-    def __init__(self, seconds: float, clock: Callable[[], float]) -> None:
+    def __init__(self, seconds: float, clock: Callable[[], float], most: int = _MOST) -> None:
         self._seconds = seconds
         self._clock = clock
+        self._most = most
         self._entries: OrderedDict[str, _Entry[V]] = OrderedDict()
 
     async def get(self, token: str, fetch: Callable[[], Awaitable[V]]) -> tuple[V, float]:
@@ -39,6 +40,6 @@ class Memory(Generic[V]):
     def _entry(self, key: str) -> _Entry[V]:
         entry = self._entries.setdefault(key, _Entry[V]())
         self._entries.move_to_end(key)
-        while len(self._entries) > _MOST:
+        while len(self._entries) > self._most:
             self._entries.popitem(last=False)
         return entry

@@ -27,7 +27,7 @@ _WORDS = {"model": "model", "dataset": "data set"}
 
 async def fetch_model(client: HubClient, token: str | None, repo_id: str, revision: str | None) -> HubModel:
     """Return a model at a revision. Raises NotFound with what may be meant, AccessNotGranted, HubError."""
-    raw = await _info(client, token, "model", repo_id, revision)
+    raw = await fetch_info(client, token, "model", repo_id, revision)
     files = _files(raw)
     return HubModel(
         id=text(raw, "id") or repo_id,
@@ -48,7 +48,7 @@ async def fetch_model(client: HubClient, token: str | None, repo_id: str, revisi
 
 async def fetch_dataset(client: HubClient, token: str | None, repo_id: str, revision: str | None) -> HubDataset:
     """Return a data set at a revision. Raises NotFound with what may be meant, AccessNotGranted, HubError."""
-    raw = await _info(client, token, "dataset", repo_id, revision)
+    raw = await fetch_info(client, token, "dataset", repo_id, revision)
     return HubDataset(
         id=text(raw, "id") or repo_id,
         sha=text(raw, "sha"),
@@ -79,11 +79,17 @@ async def fetch_output_repo(client: HubClient, token: str, repo_id: str) -> Outp
     )
 
 
-async def _info(client: HubClient, token: str | None, kind: str, repo_id: str, revision: str | None) -> Any:
+async def fetch_info(
+    client: HubClient, token: str | None, kind: str, repo_id: str, revision: str | None, *, sizes: bool = False
+) -> Any:
+    """Return what the Hub says of a repository ("model" or "dataset") at a revision, with the sizes of its files or not.
+
+    Raises NotFound with what may be meant, AccessNotGranted, HubError.
+    """
     ask = Ask(
         f"look at the {_WORDS[kind]} {repo_id}",
         _path(kind, repo_id) + (f"/revision/{quote(revision, safe='')}" if revision else ""),
-        params=_expand(_MODEL if kind == "model" else _SHARED),
+        params=(("blobs", "true"),) if sizes else _expand(_MODEL if kind == "model" else _SHARED),
         tolerate=_MISSING,
         anonymous=True,
     )
@@ -202,7 +208,7 @@ async def _run_key(client: HubClient, token: str, raw: object) -> str | None:
 
 async def _small_file(client: HubClient, token: str | None, raw: object, name: str) -> Any:
     """Return a JSON file of a model repository at the commit of `raw`, None where it cannot be read."""
-    path = f"/{quote(text(raw, 'id'))}/resolve/{quote(text(raw, 'sha'), safe='')}/{name}"
+    path = file_address("model", text(raw, "id"), text(raw, "sha"), name)
     ask = Ask(f"read {name}", path, tolerate=_MISSING, anonymous=True)
     response = await client.answer(token, ask)
     try:
@@ -230,6 +236,17 @@ def _path(kind: str, repo_id: str) -> str:
 
 def _expand(names: Iterable[str]) -> Query:
     return tuple(("expand", name) for name in names)
+
+
+def file_sizes(raw: object) -> dict[str, int]:
+    """Return the files of a repository asked for with sizes, in bytes."""
+    return {text(item, "rfilename"): whole(item, "size") or 0 for item in items(raw, "siblings")}
+
+
+def file_address(kind: str, repo_id: str, revision: str, path: str) -> str:
+    """Return where a file's content is got, below the Hub's address."""
+    prefix = "/datasets/" if kind == "dataset" else "/"
+    return f"{prefix}{quote(repo_id)}/resolve/{quote(revision, safe='')}/{quote(path)}"
 
 
 def _files(raw: object) -> tuple[str, ...]:
