@@ -1,16 +1,19 @@
 """The run's rows: read from wherever its data set lies, converted, and written where they cost no memory."""
 
 import itertools
+import json
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from _job.columns import UnclearColumnsError
+from _job.conversion import FIRST_ROWS, Conversion, RowRules, find_conversion
 from _job.files import UnreadableFileError, file_kind, list_splits, read_text_file, split_called
 from _job.hub import ask_hub, hub_client
-from _job.rows import RowRules, SplitSlice, convert_rows, explain_dropped, parse_split, row_shape, source_columns
+from _job.rows import SplitSlice, convert_rows, explain_dropped, parse_split, source_columns
 
 PARQUET_BATCH_ROWS = 1000
 
@@ -24,69 +27,78 @@ class TrainingData:
     dropped: Counter[str]
 
 
-@dataclass
-class ColumnWatch:
-    """Rows that pass by, with the column names of the first one kept for an error message."""
-
-    rows: Iterable[Mapping[str, Any]]
-    names: list[str] = field(default_factory=list[str])
-
-    def __iter__(self) -> Iterator[Mapping[str, Any]]:
-        """Pass the rows on."""
-        for row in self.rows:
-            self.names = self.names or [str(name) for name in row]
-            yield row
-
-
 def load_training_data(run: dict[str, Any], chat_template: bool, folder: Path) -> TrainingData:
     """Read, convert and hold out rows as the run says, with their Arrow files in the folder."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     rules = RowRules(run["method"], run["columns"], run["system_prompt"], chat_template)
-    train, dropped = load_split(run, run["dataset_split"], rules, folder / "train.arrow")
+    conversion = split_conversion(run, run["dataset_split"], rules, folder)
+    train, dropped = load_split(run, run["dataset_split"], conversion, folder / "train.arrow")
     held_out = run["eval_split"]
     if isinstance(held_out, float):
         parts = train.train_test_split(test_size=held_out, seed=run["config"].get("seed", 42))
         return TrainingData(parts["train"], parts["test"], dropped)
-    evaluation = load_split(run, held_out, rules, folder / "eval.arrow")[0] if held_out else None
+    evaluation = load_split(run, held_out, conversion, folder / "eval.arrow")[0] if held_out else None
     return TrainingData(train, evaluation, dropped)
 
 
-def load_split(run: dict[str, Any], split: str, rules: RowRules, path: Path) -> tuple[Any, Counter[str]]:
+def split_conversion(run: dict[str, Any], split: str, rules: RowRules, folder: Path) -> Conversion:
+    """Return what the first rows of a split call for; end the job where they do not say it."""
+    part = SplitSlice(parse_split(split).name)
+    sample = list(itertools.islice(split_rows(run, part, [], folder), FIRST_ROWS))
+    try:
+        return find_conversion(sample, rules)
+    except UnclearColumnsError as error:
+        raise SystemExit(f"no row of {source_name(run)} ({split}) can be trained on: {error}") from None
+
+
+def source_name(run: dict[str, Any]) -> str:
+    """Name the data set or file as the run does."""
+    return run.get("dataset_file") or run["dataset"]
+
+
+def load_split(run: dict[str, Any], split: str, conversion: Conversion, path: Path) -> tuple[Any, Counter[str]]:
     """Return the converted rows of one split and the count of the others; end the job if there are none."""
-    rows = ColumnWatch(split_rows(run, parse_split(split), source_columns(rules), path.parent))
+    rows = split_rows(run, parse_split(split), source_columns(conversion), path.parent)
     dropped: Counter[str] = Counter()
-    dataset = write_rows(convert_rows(rows, rules, dropped), path)
+    dataset = write_rows(convert_rows(rows, conversion, dropped), conversion, path)
     if dataset is None:
         why = f"dropped: {explain_dropped(dropped)}" if dropped else "the split is empty"
-        source = run.get("dataset_file") or run["dataset"]
-        raise SystemExit(f"no row of {source} ({split}) can be trained on; {why}; columns: {rows.names}")
+        names = list(conversion.names)
+        raise SystemExit(f"no row of {source_name(run)} ({split}) can be trained on; {why}; columns: {names}")
     return dataset, dropped
 
 
-def write_rows(rows: Iterator[dict[str, Any]], path: Path) -> Any:
+def write_rows(rows: Iterator[dict[str, Any]], conversion: Conversion, path: Path) -> Any:
     """Write the rows to an Arrow file and return them as a data set that reads from there; None without rows."""
-    from datasets import Dataset
+    from datasets import Dataset, Json
     from datasets.arrow_writer import ArrowWriter
 
     first = next(rows, None)
     if first is None:
         return None
-    with ArrowWriter(path=str(path), features=row_features(first)) as writer:
+    features = row_features(first, conversion)
+    in_json = [name for name, feature in features.items() if isinstance(feature, Json)]
+    with ArrowWriter(path=str(path), features=features) as writer:
         for row in itertools.chain([first], rows):
-            writer.write(row)
+            # A text that happens to be JSON would come back as what it says.
+            writer.write(row | {name: json.dumps(row[name]) for name in in_json if row[name] is not None})
         writer.finalize(close_stream=False)
     return Dataset.from_file(str(path))
 
 
-def row_features(row: dict[str, Any]) -> Any:
-    """Return the types of the columns; turns are kept as JSON, since each may have fields of its own."""
+def row_features(row: dict[str, Any], conversion: Conversion) -> Any:
+    """Return the types of the columns; what may have fields of its own is kept as JSON, such as a turn."""
     from datasets import Features, Json, List, Value
 
+    plain = {bool: "bool", float: "float64", str: "string"}
+
     def feature(name: str, value: Any) -> Any:
-        if name not in row_shape(row):
-            return Json()
-        return List(Json()) if isinstance(value, list) else Value("string")
+        if name not in conversion.targets:
+            return Value("string") if name in conversion.shaper.texts else Json()
+        if isinstance(value, list):
+            return List(Value(plain[type(value[0])])) if type(value[0]) in plain else List(Json())
+        return Value(plain[type(value)])
 
     return Features({name: feature(name, value) for name, value in row.items()})
 
@@ -95,7 +107,7 @@ def split_rows(run: dict[str, Any], part: SplitSlice, columns: list[str], folder
     """Yield the rows of a part of a split: of a web address, of a path, of a file on the Hub, or of a data set there."""
     source = run["dataset"]
     if run.get("dataset_file"):
-        return path_rows(hub_file(run), part, columns)
+        return path_rows(hub_file(run, run["dataset_file"]), part, columns)
     if "://" in source:
         return url_rows(source, part, columns, folder)
     if Path(source).is_absolute():
@@ -104,9 +116,12 @@ def split_rows(run: dict[str, Any], part: SplitSlice, columns: list[str], folder
 
 
 def hub_rows(run: dict[str, Any], part: SplitSlice, columns: list[str]) -> Iterator[Mapping[str, Any]]:
-    """Yield rows of a data set on the Hub, at the run's revision."""
+    """Yield rows of a data set on the Hub, at the run's revision: its own files, or those that the run names."""
     from datasets import load_dataset
 
+    named = (run.get("dataset_parquet") or {}).get(part.name)
+    if named:
+        return sliced_rows(part, lambda: hub_parquet_rows(run, named, columns))
     where = {"split": part.name, "revision": run["dataset_revision"]}
     loaded: Any = load_dataset(run["dataset"], run["dataset_config"], **where)
     start, stop = part.bounds(len(loaded))
@@ -115,23 +130,29 @@ def hub_rows(run: dict[str, Any], part: SplitSlice, columns: list[str]) -> Itera
     return iter(chosen.select(range(start, stop)))
 
 
-def hub_file(run: dict[str, Any]) -> Path:
-    """Return the run's data file, downloaded from the data set on the Hub that it is kept in."""
+def hub_parquet_rows(run: dict[str, Any], names: list[str], columns: list[str]) -> Iterator[Mapping[str, Any]]:
+    """Yield the rows of Parquet files of a data set on the Hub."""
+    for name in names:
+        yield from parquet_rows(hub_file(run, name), columns)
+
+
+def hub_file(run: dict[str, Any], file: str) -> Path:
+    """Return a data file, downloaded from the data set on the Hub that it is kept in."""
     client, name = hub_client(), run["dataset"]
     where = {"repo_type": "dataset", "revision": run["dataset_revision"]}
-    return Path(ask_hub(lambda: client.hf_hub_download(name, run["dataset_file"], **where), name, "read"))
+    return Path(ask_hub(lambda: client.hf_hub_download(name, file, **where), name, "read"))
 
 
 def url_rows(address: str, part: SplitSlice, columns: list[str], folder: Path) -> Iterator[Mapping[str, Any]]:
-    """Yield rows of a data file on the web, downloaded into the folder for as long as they are read."""
+    """Yield rows of a data file on the web, downloaded once into the folder."""
     kind = file_kind(address.partition("?")[0].partition("#")[0])
     if kind is None:
         raise UnreadableFileError(f"{address} does not end in the name of a data file")
     check_split(part.name, ["train"], address)
     path = folder / f"download.{kind}"
-    download_file(address, path)
+    if not path.exists():
+        download_file(address, path)
     yield from sliced_rows(part, lambda: file_rows(path, kind, columns))
-    path.unlink()
 
 
 def download_file(address: str, path: Path) -> None:

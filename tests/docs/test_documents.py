@@ -3,10 +3,13 @@ import re
 import shlex
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from trl_mcp.render.templates import job_module
 from trl_mcp.settings import described_settings
 from trl_mcp.tools import TOOLS
 
@@ -67,3 +70,18 @@ def test_the_server_starts_without_what_only_some_calls_need() -> None:
     program = f"import sys, trl_mcp.app; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, encoding="utf-8")
     assert done.stdout.strip() == "[]"
+
+
+def data_examples() -> list[dict[str, Any]]:
+    text = (ROOT / "docs/data.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```jsonl\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    return [json.loads(line) for block in blocks for line in block.splitlines()]
+
+
+@pytest.mark.parametrize("example", data_examples(), ids=lambda example: "-".join(example["row"]))
+def test_rows_become_what_the_page_on_data_says(example: dict[str, Any]) -> None:
+    rows = job_module("rows")
+    rules = rows.RowRules(example["method"], example.get("columns", {}))
+    (converted,) = rows.convert_rows([example["row"]], rules, Counter())
+    kept = {name: value for name, value in converted.items() if name in example["becomes"]}
+    assert kept == example["becomes"]

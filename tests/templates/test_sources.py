@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -79,3 +80,18 @@ def test_every_source_and_slice_gives_the_rows_of_the_data_set_library(job_runs:
     assert len(read) == len(expected) * (len(sources) + 2)
     for line in read:
         assert line["rows"] == expected[line["split"]], (line["source"], line["split"])
+
+
+def test_columns_for_rewards_come_back_as_they_were_given(job_runs: JobRuns, tmp_path: Path) -> None:
+    awkward: list[dict[str, Any]] = [
+        {"prompt": "a b", "answer": "7", "level": 3, "share": 0.1, "tags": ["[1]", None], "any": "{}", "none": None},
+        {"prompt": "c d", "answer": None, "level": 4, "share": 2, "tags": [], "any": {"x": "1"}, "none": None},
+        {"prompt": "e f", "answer": "[1]", "level": None, "share": 1e-9, "tags": None, "any": [4], "none": "late"},
+    ]
+    data = tmp_path / "rows.json"
+    data.write_text(json.dumps(awkward), encoding="utf-8")
+    command = [job_runs.python, str(PROBE), str(TEMPLATES), str(tmp_path), str(data)]
+    done = subprocess.run(command, capture_output=True, text=True, env=job_runs.environment(tmp_path), check=False)
+    assert done.returncode == 0, done.stderr
+    expected = [row | {"prompt": [{"role": "user", "content": row["prompt"]}]} for row in awkward]
+    assert json.loads(done.stdout) == expected

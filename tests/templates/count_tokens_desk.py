@@ -1,0 +1,116 @@
+"""Tokenizers made on the spot, with any chat template, and the token worker spoken to line by line."""
+
+import hashlib
+import json
+import os
+import re
+import subprocess
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from trl_mcp import environments
+from trl_mcp.render.templates import template_source, templates_folder
+
+CORPUS = [
+    "What is the capital of the country? The capital is a city by the river.",
+    "The user asks a question, the assistant answers. Yes, no, one two three 4 5 6 7 8 9 0.",
+    "def add(a, b):\n    return a + b\n\nprint(add(1, 2))",
+    "Wie spät ist es? Es ist fünf nach zwölf, schöne Grüße \u4f60\u597d \U0001f600.",
+]
+BEGIN, END = "<s>", "</s>"
+_TOKEN = re.compile(r"<[|\uff5c]?[A-Za-z_\u2581/][^<>\s'\"{}]{0,40}>|\[/?[A-Z_]+\]")
+_SHOWN = re.compile(r"'[^']*'|\"[^\"]*\"|\}[^{]*\{")
+
+
+def token_python(home: Path) -> str:
+    """Return the interpreter of the worker's environment, kept in `home`.
+
+    TOKENS_PYTHON names the interpreter of such an environment where one is there already.
+    """
+    script = template_source("count_tokens")
+    if python := os.environ.get("TOKENS_PYTHON"):
+        header = environments.write_header(environments.read_header(script))
+        folder = home / "envs" / hashlib.sha256(header.encode()).hexdigest()[:16]
+        folder.mkdir(parents=True)
+        (folder / "ready.json").write_text(json.dumps({"python": python, "cpu_only": False}), encoding="utf-8")
+    return str(environments.prepare(script, home, os.environ))
+
+
+def template_tokens(template: str) -> list[str]:
+    """Return what looks like a special token in the text that a template shows."""
+    return sorted({token for part in _SHOWN.findall(template) for token in _TOKEN.findall(part)})
+
+
+def make_tokenizer(folder: Path, kind: str, template: str | None = None, eos: str | None = END) -> Path:
+    """Write a byte-level BPE without, or a Unigram tokenizer with a token before every text."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    special = [BEGIN, END, "<unk>", *template_tokens(template or "")]
+    if kind == "bpe":
+        made = Tokenizer(models.BPE())
+        made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        made.decoder = decoders.ByteLevel()
+        alphabet = pre_tokenizers.ByteLevel.alphabet()
+        trainer: Any = trainers.BpeTrainer(vocab_size=600, special_tokens=special, initial_alphabet=alphabet)
+    else:
+        made = Tokenizer(models.Unigram())
+        made.pre_tokenizer = pre_tokenizers.Metaspace()
+        made.decoder = decoders.Metaspace()
+        trainer = trainers.UnigramTrainer(vocab_size=200, special_tokens=special, unk_token="<unk>")
+    made.train_from_iterator(CORPUS * 4, trainer)
+    if kind != "bpe":
+        begin = [(BEGIN, made.token_to_id(BEGIN))]
+        made.post_processor = processors.TemplateProcessing(single=f"{BEGIN} $A", special_tokens=begin)
+    names: dict[str, Any] = {"unk_token": "<unk>", "eos_token": eos, "pad_token": "<unk>"}
+    names |= {} if kind == "bpe" else {"bos_token": BEGIN}
+    whole: Any = PreTrainedTokenizerFast(
+        tokenizer_object=made, **{name: token for name, token in names.items() if token}
+    )
+    whole.chat_template = template
+    whole.save_pretrained(folder)
+    return folder
+
+
+class TokenLine:
+    """A running worker."""
+
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
+        self.process = process
+        self._asked = 0
+
+    def ask(self, do: str, **request: Any) -> Any:
+        """Return the answer. Raises AssertionError with the worker's words where it is an error."""
+        answer = self.send(do, **request)
+        assert "error" not in answer, answer["error"]
+        return answer["answer"]
+
+    def send(self, do: str, **request: Any) -> dict[str, Any]:
+        """Return the line that answers a request."""
+        self._asked += 1
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        folder = str(request.pop("folder"))
+        self.process.stdin.write(json.dumps({"id": self._asked, "do": do, "folder": folder, **request}) + "\n")
+        self.process.stdin.flush()
+        line = self.process.stdout.readline()
+        assert line, "the worker is gone"
+        answer = json.loads(line)
+        assert answer["id"] == self._asked
+        return answer
+
+
+@contextmanager
+def token_line(python: str) -> Generator[TokenLine]:
+    """Start a worker, and end it."""
+    command = [python, str(templates_folder() / "count_tokens.py")]
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    with process:
+        try:
+            yield TokenLine(process)
+        finally:
+            process.kill()
