@@ -7,6 +7,7 @@
 #     "peft==0.21.2",
 #     "datasets==5.2.0",
 #     "accelerate==1.15.0",
+#     "trackio[gpu]==0.43.0",
 # ]
 # ///
 """Fine-tune a language model on conversations, prompts with completions, or plain text (supervised fine-tuning)."""
@@ -35,10 +36,12 @@ RUN = {
     "overwrite": False,
     "merge": False,
     "save_minutes": 10,
+    "strategy": None,
 }
 
 from _job.arguments import lora_config, trainer_arguments
 from _job.job import TrainingSetup, run_job
+from _job.models import trainable_model
 
 
 def make_trainer(setup: TrainingSetup) -> Any:
@@ -46,7 +49,7 @@ def make_trainer(setup: TrainingSetup) -> Any:
     from trl import SFTConfig, SFTTrainer  # pyright: ignore[reportPrivateImportUsage]  (trl names them lazily)
 
     return SFTTrainer(
-        model=RUN["model"],
+        model=trainable_model(RUN, setup.device),
         args=SFTConfig(**trainer_arguments(RUN, setup.device, setup.checkpoints)),
         train_dataset=setup.data.train,
         eval_dataset=setup.data.evaluation,

@@ -7,6 +7,7 @@
 #     "peft==0.21.2",
 #     "datasets==5.2.0",
 #     "accelerate==1.15.0",
+#     "trackio[gpu]==0.43.0",
 # ]
 # ///
 """Make a tiny random model with a tokenizer of its own, small enough to be trained on a CPU in seconds."""

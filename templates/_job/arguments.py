@@ -3,14 +3,22 @@
 from pathlib import Path
 from typing import Any
 
-from _job.device import TrainingDevice, device_arguments, weights_dtype
+from _job.chat_template import borrowed_template
+from _job.device import TrainingDevice, device_arguments, has_package
+from _job.models import find_adapter, loading_arguments, processing_source
+from _job.tracking import tracking_arguments
 
 
 def load_processing(run: dict[str, Any]) -> Any:
-    """Return the tokenizer (or processor) that belongs to the model."""
+    """Return the tokenizer (or processor) that belongs to the model, with the chat template that the run gives it."""
     from transformers import AutoProcessor
 
-    return AutoProcessor.from_pretrained(run["model"], revision=run["model_revision"])
+    name, revision = processing_source(run)
+    processing = AutoProcessor.from_pretrained(name, revision=revision)
+    template = borrowed_template(run, (name, revision))
+    if template is not None and not template.missing:
+        processing.chat_template = template.text
+    return processing
 
 
 def has_chat_template(processing: Any, config: dict[str, Any]) -> bool:
@@ -23,14 +31,24 @@ def trainer_arguments(run: dict[str, Any], device: TrainingDevice, checkpoints: 
     config = run["config"]
     # A loss that is no number must be seen, not smoothed away.
     seen = {"disable_tqdm": True, "logging_nan_inf_filter": False}
-    defaults = {"report_to": "none", "save_total_limit": 2, **seen, **device_arguments(device, config)}
+    defaults = {
+        "report_to": "none",
+        "save_total_limit": 2,
+        **seen,
+        **device_arguments(device, config, run["tuning"]),
+    }
     if saves_by_clock(run):
         defaults["save_strategy"] = "no"
-    fields = {**defaults, **config, "output_dir": str(checkpoints)}
-    loading = {"dtype": weights_dtype(fields, device, run["tuning"])}
-    if run["model_revision"]:
-        loading["revision"] = run["model_revision"]
-    fields["model_init_kwargs"] = {**loading, **(config.get("model_init_kwargs") or {})}
+    fields = {**defaults, **config, **tracking_arguments(run), "output_dir": str(checkpoints)}
+    if fields.get("use_liger_kernel") and not has_package("triton", device):
+        fields["use_liger_kernel"] = False
+    template = borrowed_template(run, processing_source(run))
+    if template is not None and not template.missing:
+        # The tokenizer has it. TRL would fill the vocabulary up by new tokens, for which an adapter had to hold layers.
+        del fields["chat_template_path"]
+        fields["eos_token"] = fields.get("eos_token") or template.end
+    # An adapter comes to the trainer loaded.
+    fields["model_init_kwargs"] = loading_arguments(run, device) if find_adapter(run) is None else None
     return fields
 
 
@@ -39,10 +57,11 @@ def saves_by_clock(run: dict[str, Any]) -> bool:
     return run["save_minutes"] is not None and not {"save_strategy", "save_steps"} & run["config"].keys()
 
 
-def lora_config(run: dict[str, Any]) -> Any:
-    """Return the adapter's config; None where the model itself is trained."""
-    if run["tuning"] == "full":
+def lora_config(run: dict[str, Any], task_type: str = "CAUSAL_LM") -> Any:
+    """Return the config of a new adapter; None where the model itself, or the adapter that it is, is trained."""
+    if run["tuning"] == "full" or find_adapter(run) is not None:
         return None
     from peft import LoraConfig
 
-    return LoraConfig(**(run["lora"] or {}))
+    defaults = {"target_modules": "all-linear", "task_type": task_type, "revision": run["model_revision"]}
+    return LoraConfig(**{**defaults, **(run["lora"] or {})})

@@ -4,10 +4,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+from _job.models import MERGED_FOLDER
 from _job.result import package_versions
 
 CARD_NAME = "README.md"
 LICENSE_FIELDS = ("license", "license_name", "license_link")
+PIPELINES = {"reward": "text-classification", "prm": "token-classification"}
 
 
 def write_card(run: dict[str, Any], result: dict[str, Any], output: Path) -> None:
@@ -24,6 +26,7 @@ def card_text(run: dict[str, Any], result: dict[str, Any], versions: dict[str, s
     sections = [
         f"# {run['output_repo'].rpartition('/')[2]}",
         f"{card_model(run)}, fine-tuned on {card_dataset(run)} with TRL ({run['method']}, {run['tuning']}).",
+        card_merged(run),
         "`train.py` is the script that made it, `trl-mcp.json` its recipe.",
         card_table("Result", {**result, **result["metrics"]}),
         card_table("Recipe", run["config"]),
@@ -38,7 +41,7 @@ def card_metadata(run: dict[str, Any]) -> dict[str, Any]:
     """Return what the Hub files the model by, as far as it is known."""
     fields = {
         "library_name": "transformers" if run["tuning"] == "full" else "peft",
-        "pipeline_tag": "text-generation",
+        "pipeline_tag": PIPELINES.get(run["method"], "text-generation"),
         "tags": ["trl", run["method"], "trl-mcp"],
     }
     if is_hub_name(run["model"]):
@@ -72,6 +75,13 @@ def card_model(run: dict[str, Any]) -> str:
         return f"`{Path(run['model']).name}`"
     revision = f" at `{run['model_revision']}`" if run["model_revision"] else ""
     return f"`{run['model']}`{revision}"
+
+
+def card_merged(run: dict[str, Any]) -> str:
+    """Say where the adapter is and where the merged model, where there are both."""
+    if not run["merge"] or run["tuning"] == "full":
+        return ""
+    return f"The adapter lies here, the model that it makes of its base in `{MERGED_FOLDER}/`: a whole one, to be used alone."
 
 
 def card_dataset(run: dict[str, Any]) -> str:

@@ -2,19 +2,27 @@
 
 import importlib.metadata
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
+from _job.models import merge_adapter
+
 RECORD_NAME = "trl-mcp.json"
+REFERENCE_FOLDER = "ref"
 RECORDED_PACKAGES = ("trl", "transformers", "peft", "torch", "datasets")
 # What a log says of the run's course, not of the model.
 NO_RESULT = {"step", "epoch", "total_flos", "learning_rate", "grad_norm", "train_loss"}
 
 
 def save_result(trainer: Any, run: dict[str, Any], result: dict[str, Any], output: Path) -> None:
-    """Write the model, its tokenizer and trl-mcp.json to the output folder."""
+    """Write the model, its tokenizer and trl-mcp.json to the output folder; where the run says so, merged as well."""
     trainer.save_model(str(output))
     if trainer.args.should_save:
+        # The adapter that training began with serves as the reference and is no part of the result.
+        shutil.rmtree(output / REFERENCE_FOLDER, ignore_errors=True)
+        if run["merge"] and hasattr(trainer.model, "peft_config"):
+            merge_adapter(trainer, output)
         (output / RECORD_NAME).write_text(record_text(run, result), encoding="utf-8")
 
 

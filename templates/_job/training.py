@@ -1,6 +1,7 @@
 """The training itself, from the newest checkpoint to the last step."""
 
 import contextlib
+import os
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,8 @@ class TrainingOutcome:
 
 
 def quiet_libraries() -> None:
-    """Keep progress bars, and a warning about the trainer's own default, out of the log."""
+    """Keep progress bars, and what is said of the trainer's own defaults and of its age, out of the log."""
+    os.environ["TRL_EXPERIMENTAL_SILENCE"] = "1"
     import datasets
     from transformers.utils import logging
 

@@ -59,7 +59,7 @@ class CheckpointClock:
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Ask for a checkpoint when it is due; after the last step the model itself is saved."""
-        due = time.monotonic() - self.saved >= self.seconds
+        due = any_process(time.monotonic() - self.saved >= self.seconds, args)
         control.should_save = control.should_save or (due and state.global_step < state.max_steps)
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -89,8 +89,20 @@ class StopRequest:
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Log, save and stop where that was asked for."""
+        self.requested = any_process(self.requested, args)
         if self.requested:
             control.should_log = control.should_save = control.should_training_stop = True
+
+
+def any_process(decision: bool, args: Any) -> bool:
+    """Return the decision of this process, or with several ones what any of them decided: all must do the same."""
+    from torch import distributed, tensor
+
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return decision
+    vote = tensor(int(decision), device=args.device)
+    distributed.all_reduce(vote, op=distributed.ReduceOp.MAX)
+    return bool(vote.item())
 
 
 def as_callback(watcher: Any) -> Any:

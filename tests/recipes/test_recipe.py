@@ -13,8 +13,8 @@ from trl_mcp.recipes.recipe import Asked, Recipe, make_recipe, one_line
 DEVICE, ACCUMULATION = "per_device_train_batch_size", "gradient_accumulation_steps"
 
 
-def recipe(**arguments: Any) -> Recipe:
-    return make_recipe(Asked(method="sft", model="a/b", dataset="c/d", **arguments))
+def recipe(method: str = "sft", **arguments: Any) -> Recipe:
+    return make_recipe(Asked(method=method, model="a/b", dataset="c/d", **arguments))
 
 
 def line(**arguments: Any) -> str:

@@ -1,6 +1,8 @@
 """A rendered script is the template itself, with another RUN literal and its shared modules written in."""
 
 import ast
+import re
+import tomllib
 from functools import cache
 from typing import Any
 
@@ -9,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.render.test_literal import any_text, json_like
-from trl_mcp.render.script import header_of, inline_job_modules, read_run, render, replace_run
+from trl_mcp.render.script import header_of, inline_job_modules, read_run, render, replace_run, with_dependencies
 from trl_mcp.render.templates import job_module, job_module_source, template_source, templates_folder
 
 TEMPLATES = sorted(path.stem for path in templates_folder().glob("*.py"))
@@ -88,6 +90,21 @@ def test_a_header_can_be_replaced() -> None:
     assert script.count("# /// script") == 1
 
 
+def test_packages_are_added_behind_those_of_the_template() -> None:
+    header = header_of(template_source("sft"))
+    extended = with_dependencies(header, ["bitsandbytes==0.50.2", "math-verify==0.9.0"])
+    own, added = (tomllib.loads(re.sub(r"^# ?(?:///.*)?", "", each, flags=re.MULTILINE)) for each in (header, extended))
+    assert added["dependencies"] == [*own["dependencies"], "bitsandbytes==0.50.2", "math-verify==0.9.0"]
+    assert added["requires-python"] == own["requires-python"]
+    assert header_of(render("sft", {}, header=extended)) == extended
+    assert with_dependencies(header, []) == header
+
+
+def test_a_header_that_lists_no_packages_takes_none() -> None:
+    with pytest.raises(ValueError, match="lists no dependencies"):
+        with_dependencies("# /// script\n# dependencies = []\n# ///\n", ["a==1"])
+
+
 @pytest.mark.parametrize("script", ["", "x = 1\n", "RUN: dict = {}\n"])
 def test_a_script_without_a_run_literal_is_refused(script: str) -> None:
     with pytest.raises(ValueError, match="no RUN literal"):
@@ -105,3 +122,16 @@ def test_server_and_job_read_rows_with_the_same_code() -> None:
     rows: Any = job_module("rows")
     assert rows is job_module("rows")
     assert rows.__file__ == str(templates_folder() / "_job" / "rows.py")
+
+
+def test_an_import_in_a_text_of_the_recipe_is_no_import_of_the_script() -> None:
+    run = read_run(template_source("grpo")) | {
+        "reward_code": "import re\nimport time\n\ndef score(completions): return []\n"
+    }
+    imports = {
+        alias.name
+        for node in ast.parse(render("grpo", run)).body
+        if isinstance(node, ast.Import)
+        for alias in node.names
+    }
+    assert {"re", "time"} <= imports

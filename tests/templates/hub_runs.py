@@ -1,10 +1,8 @@
 """Runs of the sft template against an emulated Hub."""
 
 import json
-import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from textwrap import dedent
 from typing import Any
 
 from tests.hub import EmulatedHub
@@ -58,13 +56,14 @@ class HubRuns:
         """Return the variables that lead client libraries to the Hub."""
         return {"HF_ENDPOINT": self.hub.endpoint, "HF_HUB_OFFLINE": "", "HF_HUB_DISABLE_TELEMETRY": "1"}
 
+    def token(self) -> dict[str, str]:
+        """Return the variable with the token of alice."""
+        return {"HF_TOKEN": self.hub.tokens["alice"]}
+
     def python(self, code: str, folder: Path, *arguments: str) -> Any:
         """Run a program as alice in the training environment; return the JSON value of the last line it prints."""
-        environment = self.runs.environment(folder) | self.client_variables() | {"HF_TOKEN": self.hub.tokens["alice"]}
-        command = [self.runs.python, "-c", dedent(code), *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-        assert done.returncode == 0, done.stderr[-3000:]
-        return json.loads(done.stdout.splitlines()[-1])
+        variables = self.client_variables() | self.token()
+        return self.runs.program(code, folder, *arguments, variables=variables)
 
     def read_json(self, path: str, repo: str = OUTPUT) -> Any:
         """Return what a JSON file of a repository holds."""

@@ -8,6 +8,7 @@ import signal
 import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import pytest
@@ -115,6 +116,14 @@ class JobRuns:
         wanted = self.environment(folder) | places | dict(variables or {})
         given = {name: value for name, value in wanted.items() if value}
         return Job([self.python, str(copy / f"{template}.py")], folder, given)
+
+    def program(self, code: str, folder: Path, *arguments: str, variables: Mapping[str, str] | None = None) -> Any:
+        """Run a program in the training environment; return the JSON value of the last line it prints."""
+        environment = self.environment(folder) | dict(variables or {})
+        command = [self.python, "-c", dedent(code), *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+        assert done.returncode == 0, done.stderr[-3000:]
+        return json.loads(done.stdout.splitlines()[-1])
 
     def environment(self, folder: Path) -> dict[str, str]:
         """Return an environment without a network, and with as many threads as tiny models are fastest with."""

@@ -198,6 +198,7 @@ def card_text(**changes: Any) -> str:
     run = {"run_key": "k", "method": "sft", "output_repo": "alice/codes", "model": "/models/tiny", "tuning": "lora"}
     run |= {"model_revision": None, "dataset": "/data/secret place/rows.jsonl", "dataset_split": "train"}
     run |= {"dataset_config": None, "dataset_revision": None, "config": {"max_steps": 7}, "lora": {"r": 8}}
+    run |= {"merge": False}
     outcome = {"steps": 7, "train_loss": 0.123456789, "rows": 3, "metrics": {"eval_loss": 1.0}}
     return card.card_text(run | changes, outcome, {"trl": "1.2.3"})
 
@@ -216,6 +217,16 @@ def test_the_card_tells_what_the_model_is() -> None:
         assert part in text
     assert "secret place" not in text
     assert "base_model" not in text
+
+
+def test_the_card_says_where_adapter_and_merged_model_lie() -> None:
+    assert "merged/" in card_text(merge=True)
+    assert "merged/" not in card_text()
+    assert "merged/" not in card_text(merge=True, tuning="full")
+
+
+def test_the_card_files_a_reward_model_as_one_that_scores() -> None:
+    assert "pipeline_tag: text-classification" in card_text(method="reward")
 
 
 @pytest.mark.parametrize(

@@ -212,8 +212,8 @@ def test_data_that_cannot_be_used_ends_the_job_with_the_reason(
     data.write_text(json.dumps([{"q": "a", "messages": "[]"}] * 3), encoding="utf-8")
     error = last_error(job_runs.start("sft", recipe(tiny_model, data, QUICK)))
     assert (error["kind"], error["where"]) == ("error", "data")
-    assert "3 x a value of the wrong type" in error["message"]
-    assert "columns: ['q', 'messages']" in error["message"]
+    assert "can be trained on: sft needs" in error["message"]
+    assert "messages (text)" in error["message"]
 
 
 def unpromptable(model: Path, folder: Path) -> Path:

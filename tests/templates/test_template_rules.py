@@ -1,6 +1,7 @@
 """What every template and shared module keeps to, so that a template becomes a script by pasting."""
 
 import ast
+import re
 import sys
 from collections import Counter
 from pathlib import Path
@@ -13,6 +14,10 @@ ALL_FILES = [*TEMPLATE_FILES, *SHARED_FILES]
 EVERY_FILE = pytest.mark.parametrize("path", ALL_FILES, ids=lambda path: path.stem)
 EVERY_TEMPLATE = pytest.mark.parametrize("path", TEMPLATE_FILES, ids=lambda path: path.stem)
 HEADER_END = "# ///\n"
+CURRENT_TRL = "1.16.0"
+NOT_TRAINING = {"convert_gguf", "count_tokens"}
+# Methods that later versions of TRL no longer have.
+OLDER_TRL = {"ppo": "1.12.0", "prm": "1.13.0"}
 
 
 def parse(path: Path) -> ast.Module:
@@ -103,8 +108,12 @@ def test_third_party_packages_are_imported_inside_functions(path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["rows", "files"])
 def test_what_the_server_runs_too_needs_the_standard_library_only(name: str) -> None:
-    nodes = ast.walk(parse(TEMPLATES / "_job" / f"{name}.py"))
-    assert {package for node in nodes for package in imported_packages(node)} <= sys.stdlib_module_names
+    path = TEMPLATES / "_job" / f"{name}.py"
+    nodes = [*ast.walk(parse(path))]
+    assert {package for node in nodes for package in imported_packages(node)} <= {*sys.stdlib_module_names, "_job"}
+    for node in parse(path).body:
+        if isinstance(node, ast.ImportFrom) and (shared := shared_name(node)):
+            test_what_the_server_runs_too_needs_the_standard_library_only(shared)
 
 
 def test_names_are_unique_among_the_shared_modules() -> None:
@@ -138,10 +147,25 @@ def test_run_is_a_literal(path: Path) -> None:
     assert isinstance(ast.literal_eval(value), dict)
 
 
-def test_all_templates_share_one_environment() -> None:
-    headers = {path.read_text(encoding="utf-8").partition(HEADER_END)[0] for path in TEMPLATE_FILES}
-    assert len(headers) == 1
-    assert headers.pop().startswith('# /// script\n# requires-python = ">=3.11"\n')
+def header(path: Path) -> str:
+    """Return the PEP 723 header of a template."""
+    return path.read_text(encoding="utf-8").partition(HEADER_END)[0]
+
+
+def test_templates_that_train_differ_in_no_pin_but_trl() -> None:
+    headers = {path.stem: header(path) for path in TEMPLATE_FILES if path.stem not in NOT_TRAINING}
+    assert {*OLDER_TRL, "sft", "tiny_model"} <= headers.keys()
+    for name, pin in OLDER_TRL.items():
+        assert f'"trl=={pin}"' in headers[name]
+    same = {text.replace(f'"trl=={OLDER_TRL.get(name)}"', f'"trl=={CURRENT_TRL}"') for name, text in headers.items()}
+    assert len(same) == 1
+    assert same.pop().startswith('# /// script\n# requires-python = ">=3.11"\n')
+
+
+def test_a_package_has_one_version_in_all_templates() -> None:
+    pins = {pin for path in TEMPLATE_FILES for pin in re.findall(r'"([\w.-]+==[\w.]+)"', header(path))}
+    versions = Counter(pin.partition("==")[0] for pin in pins)
+    assert {package for package, count in versions.items() if count > 1} == {"trl"}
 
 
 @EVERY_TEMPLATE

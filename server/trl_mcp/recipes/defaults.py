@@ -1,31 +1,9 @@
 """The defaults of each method and tuning, each with its source."""
 
-from dataclasses import dataclass
+from trl_mcp.recipes.method import Default
+from trl_mcp.recipes.methods import METHODS
 
-
-@dataclass(frozen=True, slots=True)
-class Default:
-    """A default value and where it comes from."""
-
-    value: object
-    source: str
-
-
-_TRL = "TRL's own default (SFTConfig, trl 1.16.0)"
 _TRL_LORA = "TRL's own default (ModelConfig, trl 1.16.0)"
-
-_DEFAULTS: dict[tuple[str, str], dict[str, Default]] = {
-    ("sft", "full"): {
-        "epochs": Default(3.0, _TRL),
-        "learning_rate": Default(2e-5, _TRL),
-        "batch_size": Default(16, "small batches lose nothing and give more steps: LoRA Without Regret, 2025"),
-        "max_length": Default(1024, _TRL),
-    },
-    ("sft", "lora"): {
-        "learning_rate": Default(2e-4, "ten times full fine-tuning: TRL documentation, PEFT integration"),
-    },
-}
-
 _LORA: dict[str, Default] = {
     "r": Default(16, _TRL_LORA),
     "lora_alpha": Default(32, _TRL_LORA),
@@ -35,9 +13,14 @@ _LORA: dict[str, Default] = {
 
 
 def default(method: str, tuning: str, name: str) -> Default:
-    """Return the default of an argument: the tuning's own, else that of full fine-tuning."""
-    own = _DEFAULTS[method, tuning].get(name)
-    return own if own is not None else _DEFAULTS[method, "full"][name]
+    """Return the default of an argument: the tuning's own, else that of full fine-tuning.
+
+    Raises KeyError for an argument that the method does not have.
+    """
+    found = METHODS[method].default(name, tuning)
+    if found is None:
+        raise KeyError(name)
+    return found
 
 
 def default_value(method: str, tuning: str, name: str) -> float:

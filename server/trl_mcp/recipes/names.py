@@ -10,6 +10,7 @@ RENAMED = {
     "lora_target_modules": "target_modules",
     "lora_modules_to_save": "modules_to_save",
     "lora_target_parameters": "target_parameters",
+    "teacher_model": "teacher_model_name_or_path",
 }
 
 # arguments of the tool that trainers know by another name
@@ -35,10 +36,16 @@ REMOVED = {
     "max_prompt_length": "Use max_length, which limits prompt and answer together.",
     "dataset_batch_size": "Rows are read in a stream. Leave it out.",
     "num_of_sequences": "Use packing and max_length.",
-    "use_peft": 'Use the argument tuning: "lora" or "full".',
-    "load_in_4bit": 'Use the argument tuning: "lora" or "full".',
+    "use_peft": 'Use the argument tuning: "lora", "qlora" or "full".',
+    "load_in_4bit": 'Use the argument tuning: "qlora".',
+    "load_in_8bit": 'Use the argument tuning: "qlora", which keeps weights in 4 bits.',
+    "reward_funcs": "Use the argument rewards.",
+    "rpo_alpha": 'Use loss_type=["sigmoid", "sft"] and loss_weights=[1.0, <alpha>].',
 }
 
+_BATCH = "It follows from the argument batch_size. Leave it out."
+_LENGTH = "Use epochs, or max_steps in trainer_args."
+_REWARDS = "Use the argument rewards."
 _SAVED = "The finished model is saved where the result's output_path says; it is not pushed."
 
 # name -> the argument to use instead; the server sets these itself
@@ -63,15 +70,34 @@ OWNED = {
     "parallelism_config": "A job uses one device. Leave it out.",
     "accelerator_config": "The script sets Accelerate up itself. Leave it out.",
     "dataset_text_field": 'Use columns=["text=<your column>"].',
-    "trackio_space_id": 'Loss and metrics are in job_status. Leave it out; report_to is "none".',
-    "trackio_bucket_id": 'Loss and metrics are in job_status. Leave it out; report_to is "none".',
-    "trackio_static_space_id": 'Loss and metrics are in job_status. Leave it out; report_to is "none".',
+    "trackio_space_id": "Metrics go to your namespace's own Space, <namespace>/trackio. Leave it out; project names a project in it.",
+    "trackio_bucket_id": "The Space keeps its metrics in a bucket of its own. Leave it out.",
+    "trackio_static_space_id": "No second, static Space is made. Leave it out.",
     "peft_type": "The argument tuning decides it.",
     "task_type": "The method decides it.",
     "auto_mapping": "The method decides it.",
     "peft_version": "The script's header decides it.",
     "base_model_name_or_path": "Use the argument model.",
     "revision": 'Use the argument model: "id@revision".',
+    "reward_model_path": _REWARDS,
+    "reward_model_name_or_path": _REWARDS,
+    "reward_weights": 'Use the argument rewards: ["<name>:0.2"] weighs.',
+    "sft_model_path": "Use the argument model.",
+    "teacher_model_revision": 'Use teacher_model: "id@revision".',
+    "log_completions_hub_repo": "Samples are in job_status. Leave it out.",
+    "generate_during_eval": "Samples are in job_status. Leave it out.",
+    "num_sample_generations": "Samples are in job_status. Leave it out.",
+    "is_encoder_decoder": "The model decides it; sequence-to-sequence models cannot be trained.",
+    "batch_size": "Use the argument batch_size.",
+    "micro_batch_size": _BATCH,
+    "local_batch_size": _BATCH,
+    "mini_batch_size": _BATCH,
+    "local_mini_batch_size": _BATCH,
+    "num_total_batches": _LENGTH,
+    "total_episodes": _LENGTH,
+    "world_size": "The launcher sets it. Leave it out.",
+    "model_adapter_name": "The script decides it. Leave it out.",
+    "ref_adapter_name": "The script decides it. Leave it out.",
     "inference_mode": "Adapters are trained. Leave it out.",
     "runtime_config": "The script decides it. Leave it out.",
 }

@@ -41,6 +41,12 @@ class DatasetReference:
     is_url: bool = False
 
     @property
+    def text(self) -> str:
+        """The reference as a caller writes it."""
+        config = f":{self.config}" if self.config else ""
+        return f"{self.id}{config}" + (f"@{self.revision}" if self.revision else "")
+
+    @property
     def short_name(self) -> str:
         """The id of a Hub data set, the last part of a path or URL."""
         return Path(urlsplit(self.id).path).name if self.is_path or self.is_url else self.id

@@ -5,13 +5,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 from trl_mcp.errors import InvalidArguments
+from trl_mcp.recipes.method import CURRENT_TRL
+from trl_mcp.recipes.methods import METHODS
 from trl_mcp.recipes.names import OWNED, REMOVED, RENAMED
 from trl_mcp.schema import did_you_mean, shorten
 from trl_mcp.values import Finding, Severity
 
+_LORA = "LoraConfig"
 _KINDS = {
     "bool": "true or false",
     "int": "a whole number",
@@ -34,12 +37,23 @@ class ArgumentField:
 
 
 @cache
-def argument_table(config: str, trl: str = "1.16.0") -> Mapping[str, ArgumentField]:
-    """Return every argument of a config class ("SFTConfig", "LoraConfig") of a TRL version by name."""
-    text = (files("trl_mcp.recipes") / "tables" / f"trl-{trl}.json").read_text(encoding="utf-8")
-    tables: dict[str, dict[str, Any]] = json.loads(text)["tables"]
-    fields = tables[config] if config == "LoraConfig" else tables["TrainingArguments"] | tables[config]
+def argument_table(config: str) -> Mapping[str, ArgumentField]:
+    """Return every argument of a method's config class ("SFTConfig"), or of LoraConfig, by name."""
+    versions = {method.config_name: method.trl for method in METHODS.values()}
+    tables = _tables(versions.get(config, CURRENT_TRL))
+    fields = tables[config] if config == _LORA else tables["TrainingArguments"] | tables[config]
     return {name: _field(name, entry) for name, entry in fields.items()}
+
+
+@cache
+def _tables(trl: str) -> dict[str, dict[str, Any]]:
+    text = (files("trl_mcp.recipes") / "tables" / f"trl-{trl}.json").read_text(encoding="utf-8")
+    return json.loads(text)["tables"]
+
+
+def methods_with(name: str) -> list[str]:
+    """Return the methods that have an argument of this name."""
+    return [method.name for method in METHODS.values() if name in argument_table(method.config_name)]
 
 
 def _field(name: str, entry: Mapping[str, Any]) -> ArgumentField:
@@ -61,7 +75,7 @@ def check_trainer_arguments(config: str, given: Mapping[str, object]) -> Trainer
     Raises InvalidArguments, all faults in one message, for a name that no config of the method has, one that the
     server owns, one that was removed, a value of the wrong type or outside the choices, or two values for one thing.
     """
-    trainer, lora = argument_table(config), argument_table("LoraConfig")
+    trainer, lora = argument_table(config), argument_table(_LORA)
     checked = TrainerArguments({}, {}, ())
     findings: list[Finding] = []
     faults: list[str] = []
@@ -69,7 +83,8 @@ def check_trainer_arguments(config: str, given: Mapping[str, object]) -> Trainer
         try:
             today, translated = translate(name)
             table, target = (trainer, checked.config) if today in trainer else (lora, checked.lora)
-            read = read_value(_known(today, name, table, [*trainer, *lora]), value)
+            known = table.get(today) or _refuse_unknown(today, name, config, [*trainer, *lora])
+            read = read_value(known, value)
             if name == "warmup_ratio" and not 0 <= cast(float, read) < 1:
                 raise InvalidArguments(f"warmup_ratio cannot be {read}: it is a share below 1.")
             if target.setdefault(today, read) != read:
@@ -97,13 +112,23 @@ def translate(name: str) -> tuple[str, list[Finding]]:
     return today, [Finding("args.renamed", Severity.INFO, f"{name} was taken as {today}.")]
 
 
-def _known(name: str, given: str, table: Mapping[str, ArgumentField], names: Iterable[str]) -> ArgumentField:
-    if name in table:
-        return table[name]
+def _refuse_unknown(name: str, given: str, config: str, names: Iterable[str]) -> NoReturn:
+    allowed = f"Every field of {config} and LoraConfig can be given."
+    if others := methods_with(name):
+        raise InvalidArguments(
+            f"{given} is no argument of {_method_of(config)}: {_listed(others)} it.", allowed=allowed
+        )
     raise InvalidArguments(
-        f'No trainer or LoRA argument is called "{given}".{did_you_mean(given, names)}',
-        allowed="Every field of SFTConfig and LoraConfig can be given.",
+        f'No trainer or LoRA argument is called "{given}".{did_you_mean(given, names)}', allowed=allowed
     )
+
+
+def _method_of(config: str) -> str:
+    return next((method.name for method in METHODS.values() if method.config_name == config), config)
+
+
+def _listed(methods: list[str]) -> str:
+    return f"{', '.join(methods)} {'has' if len(methods) == 1 else 'have'}"
 
 
 def read_value(field: ArgumentField, value: object) -> object:

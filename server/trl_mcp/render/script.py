@@ -2,13 +2,14 @@
 
 import ast
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 from trl_mcp.render.literal import literal
 from trl_mcp.render.templates import job_module_source, template_source
 
 _HEADER = re.compile(r"^# /// script\n(?:#(?: .*)?\n)*?# ///\n", re.MULTILINE)
+_DEPENDENCIES = re.compile(r"^# dependencies = \[\n(?:# .*,\n)*(?=# \]\n)", re.MULTILINE)
 _IMPORT = re.compile(r"^(?:import|from (?!_job|__future__)[\w.]+ import) [\w., ]+\n", re.MULTILINE)
 _BLANK_LINES = re.compile(r"\n{4,}")
 _JOB_IMPORT = re.compile(r"^from _job\.(\w+) import (?:\([\w,\s]+\)|[\w, ]+)\n", re.MULTILINE)
@@ -31,6 +32,17 @@ def header_of(script: str) -> str:
     if found is None:
         raise ValueError("the script has no PEP 723 header")
     return found.group()
+
+
+def with_dependencies(header: str, dependencies: Sequence[str]) -> str:
+    """Return a PEP 723 header with these packages behind its own. Raises ValueError where it lists none."""
+    if not dependencies:
+        return header
+    listed = "".join(f'#     "{each}",\n' for each in dependencies)
+    extended, count = _DEPENDENCIES.subn(lambda found: found.group() + listed, header, count=1)
+    if not count:
+        raise ValueError("the header lists no dependencies")
+    return extended
 
 
 def job_table(flavor: str, timeout_s: int | None, namespace: str) -> str:
@@ -65,7 +77,7 @@ def inline_job_modules(source: str) -> str:
     An import that stands above already is left out of a body.
     """
     included: set[str] = set()
-    imported = set(_IMPORT.findall(source))
+    imported = set(_IMPORT.findall(_without_run(source)))
 
     def body(match: re.Match[str]) -> str:
         name = match.group(1)
@@ -83,6 +95,14 @@ def inline_job_modules(source: str) -> str:
         return line
 
     return _JOB_IMPORT.sub(body, source)
+
+
+def _without_run(source: str) -> str:
+    """Return a template without its RUN literal, whose texts may look like code."""
+    try:
+        return replace_run(source, {})
+    except ValueError:
+        return source
 
 
 def _run_assignment(script: str) -> ast.Assign:

@@ -1,0 +1,81 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = [
+#     "torch==2.13.0",
+#     "trl==1.16.0",
+#     "transformers==5.23.0",
+#     "peft==0.21.2",
+#     "datasets==5.2.0",
+#     "accelerate==1.15.0",
+#     "trackio[gpu]==0.43.0",
+# ]
+# ///
+"""Teach a language model a larger one's probabilities, on the data's answers and on its own (GKD)."""
+
+from typing import Any
+
+RUN = {
+    "recipe_version": 1,
+    "method": "gkd",
+    "run_key": "example",
+    "model": "HuggingFaceTB/SmolLM2-135M-Instruct",
+    "model_revision": None,
+    "dataset": "trl-lib/Capybara",
+    "dataset_file": None,
+    "dataset_config": None,
+    "dataset_revision": None,
+    "dataset_split": "train[:200]",
+    "eval_split": None,
+    "columns": {},
+    "system_prompt": None,
+    "tuning": "lora",
+    "config": {
+        "teacher_model_name_or_path": "HuggingFaceTB/SmolLM2-360M-Instruct",
+        "max_steps": 10,
+        "per_device_train_batch_size": 2,
+        "learning_rate": 1e-4,
+        "max_length": 512,
+        "max_new_tokens": 128,
+    },
+    "lora": {"r": 16, "lora_alpha": 32, "lora_dropout": 0.05, "target_modules": "all-linear", "task_type": "CAUSAL_LM"},
+    "output_repo": None,
+    "private": True,
+    "overwrite": False,
+    "merge": False,
+    "save_minutes": 10,
+    "strategy": None,
+}
+
+from _job.arguments import lora_config, trainer_arguments
+from _job.gkd_rows import gkd_rows
+from _job.job import TrainingSetup, run_job
+from _job.models import trainable_model
+from _job.teacher import check_teacher, load_teacher, without_teacher
+
+
+def check_vocabulary(_: Any) -> None:
+    """Compare student and teacher before either is loaded."""
+    check_teacher(RUN)
+
+
+def make_trainer(setup: TrainingSetup) -> Any:
+    """Return TRL's trainer for generalised knowledge distillation, with student and teacher loaded."""
+    from trl.experimental.gkd import GKDConfig, GKDTrainer
+
+    config = GKDConfig(**without_teacher(trainer_arguments(RUN, setup.device, setup.checkpoints)))
+    train, evaluation = (
+        gkd_rows(rows, setup.processing, config.max_length) for rows in (setup.data.train, setup.data.evaluation)
+    )
+    return GKDTrainer(
+        model=trainable_model(RUN, setup.device),
+        teacher_model=load_teacher(RUN, setup.device),
+        args=config,
+        train_dataset=train,
+        eval_dataset=evaluation,
+        processing_class=setup.processing,
+        peft_config=lora_config(RUN),
+    )
+
+
+if __name__ == "__main__":
+    run_job(RUN, make_trainer, check_vocabulary)
