@@ -11,5 +11,7 @@ RUN python -m venv /opt/venv && /opt/venv/bin/pip install --no-cache-dir --compi
 USER trl
 WORKDIR /home/trl
 ENV PATH=/opt/venv/bin:$PATH TRL_MCP_HOME=/home/trl/data
+# The environment that tokens are counted in is made here, not in the first call.
+RUN trl-mcp doctor
 VOLUME /home/trl/data
 ENTRYPOINT ["trl-mcp"]

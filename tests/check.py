@@ -1,17 +1,25 @@
 """Everything that must hold: `uv run -m tests.check`. Formats in place, except in CI."""
 
 import argparse
+import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
+from tests.conftest import ENVIRONMENTS
 from trl_mcp.environments import prepare
 from trl_mcp.render.templates import template_source
 from trl_mcp.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[1]
+# Templates with pins of their own, and their shared modules.
+OF_THEIR_OWN = {
+    "ppo": ("ppo", ["ppo.py", "_job/ppo_*.py"]),
+    "prm": ("prm", ["prm.py", "_job/prm_*.py"]),
+}
 
 
 def steps(fast: bool) -> dict[str, list[str]]:
@@ -27,17 +35,34 @@ def steps(fast: bool) -> dict[str, list[str]]:
     }
     if fast:
         return checks | {"tests": [python, "-m", "pytest", "-q", "-m", "not training"]}
-    interpreter = str(training_interpreter())
-    os.environ["TRAINING_PYTHON"] = interpreter  # the tests need no second one
+    for template, variable in ENVIRONMENTS.items():
+        os.environ[variable] = str(interpreter_of(template))  # the tests need no second one
     return checks | {
-        "types of templates": ["pyright", "--pythonpath", interpreter, "--project", "tests/templates"],
+        **{f"types of {group}": types_of(group) for group in ("templates", *OF_THEIR_OWN)},
         "tests": [python, "-m", "pytest", "-q"],
     }
 
 
-def training_interpreter() -> Path:
-    """Return the interpreter of the environment that the templates pin."""
-    return prepare(template_source("sft"), Settings.from_environ(os.environ).home, os.environ)
+def interpreter_of(template: str) -> Path:
+    """Return the interpreter of the environment that a template pins."""
+    return prepare(template_source(template), Settings.from_environ(os.environ).home, os.environ)
+
+
+def types_of(group: str) -> list[str]:
+    """Return the check of the types of templates that share their pins: those of one template, or all the others'."""
+    template, patterns = OF_THEIR_OWN.get(group, ("sft", ["*.py", "_job/*.py"]))
+    others = [path for name, (_, paths) in OF_THEIR_OWN.items() if name != group for path in paths]
+    folder = ROOT / "templates"
+    config = {
+        "include": [str(folder / pattern) for pattern in patterns],
+        "exclude": [str(folder / pattern) for pattern in others],
+        "extraPaths": [str(folder)],
+        "typeCheckingMode": "basic",
+        "pythonVersion": "3.11",
+    }
+    path = Path(tempfile.mkdtemp()) / "pyrightconfig.json"
+    path.write_text(json.dumps(config), encoding="utf-8")
+    return ["pyright", "--pythonpath", str(interpreter_of(template)), "--project", str(path)]
 
 
 def main() -> int:

@@ -12,6 +12,7 @@ import hypothesis
 import pytest
 from mcp import Client
 
+from tests.templates.count_tokens_desk import token_python
 from trl_mcp import environments
 from trl_mcp.app import TrainingServer
 from trl_mcp.render.templates import template_source
@@ -25,7 +26,17 @@ WriteRows = Callable[..., Path]
 hypothesis.settings.register_profile("patient", deadline=None)
 hypothesis.settings.load_profile("patient")
 
+# For each set of pins a template that has it, and the variable that names an environment made elsewhere.
+ENVIRONMENTS = {"sft": "TRAINING_PYTHON", "ppo": "TRAINING_PYTHON_PPO", "prm": "TRAINING_PYTHON_PRM"}
 INHERITED = ("PATH", "LANG", "LC_ALL")
+# Stands where the interpreter of what counts tokens would: it answers every question with an error.
+NO_COUNTER = """#!/bin/sh
+n=0
+while read -r line; do
+  n=$((n + 1))
+  echo "{\\"id\\": $n, \\"error\\": \\"not in this test\\"}"
+done
+"""
 FAKE_TOKEN = "hf_" + "fAkEtOkEn0" * 3
 
 
@@ -47,7 +58,29 @@ def environ(home: Path) -> Mapping[str, str]:
 
 
 @pytest.fixture
-def settings(environ: Mapping[str, str]) -> Settings:
+def settings(environ: Mapping[str, str], home: Path) -> Settings:
+    """The operator's settings, with a home in which tokens cannot be counted: it takes a second in every test."""
+    counter = home / "envs" / "no-counter"
+    counter.parent.mkdir(parents=True, exist_ok=True)
+    counter.write_text(NO_COUNTER, encoding="utf-8")
+    counter.chmod(0o755)
+    _adopt(home, template_source("count_tokens"), str(counter))
+    return Settings.from_environ(environ)
+
+
+@pytest.fixture(scope="session")
+def tokens_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a home whose `envs` holds the environment that counts tokens; TOKENS_PYTHON names one made elsewhere."""
+    home = tmp_path_factory.mktemp("tokens_home")
+    token_python(home)
+    return home
+
+
+@pytest.fixture
+def counting_settings(environ: Mapping[str, str], home: Path, tokens_home: Path) -> Settings:
+    """The operator's settings, with a home in which tokens can be counted."""
+    home.mkdir()
+    (home / "envs").symlink_to(tokens_home / "envs")
     return Settings.from_environ(environ)
 
 
@@ -103,20 +136,27 @@ def write_rows(tmp_path: Path) -> WriteRows:
 def training_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a home whose `envs` holds the environment that trains.
 
-    TRAINING_PYTHON names the interpreter of such an environment where one is there already.
+    TRAINING_PYTHON names the interpreter of such an environment where one is there already; TRAINING_PYTHON_PPO and
+    TRAINING_PYTHON_PRM name those of the methods that pin an older TRL.
     """
     home = tmp_path_factory.mktemp("training_home")
-    script = template_source("sft")
-    if python := os.environ.get("TRAINING_PYTHON"):
-        _adopt(home, script, python)
-    environments.prepare(script, home, os.environ)
+    for template, variable in ENVIRONMENTS.items():
+        if python := os.environ.get(variable):
+            _adopt(home, template_source(template), python)
+    environments.prepare(template_source("sft"), home, os.environ)
     return home
 
 
 @pytest.fixture(scope="session")
-def training_python(training_home: Path) -> str:
-    """Return the interpreter of an environment that has what the templates' header names."""
-    return str(environments.prepare(template_source("sft"), training_home, os.environ))
+def pinned_python(training_home: Path) -> Callable[[str], str]:
+    """Return what finds the interpreter of an environment that has what a template's header names."""
+    return lambda template: str(environments.prepare(template_source(template), training_home, os.environ))
+
+
+@pytest.fixture(scope="session")
+def training_python(pinned_python: Callable[[str], str]) -> str:
+    """Return the interpreter of an environment that has what the header of most templates names."""
+    return pinned_python("sft")
 
 
 def _adopt(home: Path, script: str, python: str) -> None:

@@ -1,4 +1,5 @@
-"""Write all that is generated: the tool reference, the settings, the floors of the house, the argument tables.
+"""Write all that is generated: the tool reference, the settings, the checks, the floors of the house, the argument
+tables.
 
 `python docs/generate` writes; `python docs/generate --check` changes nothing and fails where something is stale.
 The argument tables need the environments of the templates and are only made with `--tables`.
@@ -11,13 +12,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 from argument_tables import argument_tables
-from pages import floors, settings_table, tool_reference
+from pages import checks_table, floors, never_accepted, settings_table, tool_reference
 
 ROOT = Path(__file__).resolve().parents[2]
 BLOCKS: dict[str, tuple[str, Callable[[], str]]] = {
     "tools": ("docs/tools.md", tool_reference),
     "settings": ("docs/settings.md", settings_table),
     "floors": ("docs/architecture.md", floors),
+    "checks": ("docs/checks.md", checks_table),
+    "never accepted": ("docs/checks.md", never_accepted),
 }
 
 

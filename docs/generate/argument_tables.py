@@ -1,4 +1,4 @@
-"""The tables of trainer arguments, read from the TRL that each template pins."""
+"""The tables of trainer arguments, read from the TRL that each method's template pins."""
 
 import os
 import re
@@ -6,10 +6,10 @@ import subprocess
 from pathlib import Path
 
 from trl_mcp.environments import prepare
+from trl_mcp.recipes.methods import METHODS
 from trl_mcp.render.templates import template_source
 from trl_mcp.settings import Settings
 
-CONFIGS = {"sft": "SFTConfig"}
 _PIN = re.compile(r'"trl==([\d.]+)"')
 
 
@@ -18,13 +18,13 @@ def argument_tables(root: Path) -> dict[Path, str]:
     settings = Settings.from_environ(os.environ)
     configs: dict[str, list[str]] = {}
     interpreters: dict[str, Path] = {}
-    for method, config in CONFIGS.items():
-        source = template_source(method)
+    for name, method in METHODS.items():
+        source = template_source(name)
         pin = _PIN.search(source)
-        if pin is None:
-            raise ValueError(f"templates/{method}.py pins no version of trl")
-        configs.setdefault(pin.group(1), []).append(config)
-        interpreters[pin.group(1)] = prepare(source, settings.home, os.environ)
+        if pin is None or pin.group(1) != method.trl:
+            raise ValueError(f"templates/{name}.py does not pin trl {method.trl}, as its recipe says")
+        configs.setdefault(method.trl, []).append(method.config)
+        interpreters[method.trl] = prepare(source, settings.home, os.environ)
     return {
         root / "server/trl_mcp/recipes/tables" / f"trl-{version}.json": _fields(interpreters[version], names)
         for version, names in configs.items()
@@ -33,4 +33,6 @@ def argument_tables(root: Path) -> dict[Path, str]:
 
 def _fields(interpreter: Path, configs: list[str]) -> str:
     script = Path(__file__).with_name("trl_fields.py")
-    return subprocess.run([interpreter, script, *configs], check=True, capture_output=True, encoding="utf-8").stdout
+    quiet = os.environ | {"TRL_EXPERIMENTAL_SILENCE": "1"}
+    command = [interpreter, script, *configs]
+    return subprocess.run(command, check=True, capture_output=True, encoding="utf-8", env=quiet).stdout

@@ -4,9 +4,12 @@ import tomllib
 from pathlib import Path
 from typing import Any, cast
 
+from trl_mcp.checks.elsewhere import ELSEWHERE, Place
+from trl_mcp.checks.registry import CHECKS, is_acceptable
 from trl_mcp.schema import portable_schema
 from trl_mcp.settings import described_settings
 from trl_mcp.tools import TOOLS
+from trl_mcp.values import Severity
 
 
 def tool_reference() -> str:
@@ -49,6 +52,33 @@ def settings_table() -> str:
     return "\n".join(
         ["| variable | |", "|---|---|", *(f"| `{name}` | {text} |" for name, text in described_settings())]
     )
+
+
+def checks_table() -> str:
+    """Return the checks made before anything starts, then those that are made where their facts are."""
+    rows = [
+        f"| `{check.code}` | {check.severity} | {check.looks_for}. {check.why} | {check.fix} | {check.source} |"
+        for check in CHECKS
+    ]
+    table = ["| code | severity | what is found, and why it matters | mend | source |", "|---|---|---|---|---|", *rows]
+    return "\n".join([*table, *(line for place in Place for line in _made_at(place))])
+
+
+def _made_at(place: Place) -> list[str]:
+    heading = ["", f"### {place.value[:1].upper()}{place.value[1:]}", "", "| code | severity | what | mend |"]
+    found = [entry for entry in ELSEWHERE if entry.place is place]
+    return [
+        *heading,
+        "|---|---|---|---|",
+        *(f"| `{entry.code}` | {entry.severity} | {entry.looks_for} | {entry.fix} |" for entry in found),
+    ]
+
+
+def never_accepted() -> str:
+    """Return the codes of errors that `accept` does not turn into warnings."""
+    codes = [entry.code for entry in (*CHECKS, *ELSEWHERE) if not is_acceptable(entry.code)]
+    assert all(entry.severity is Severity.ERROR for entry in ELSEWHERE if entry.code in codes)
+    return ", ".join(f"`{code}`" for code in codes)
 
 
 def floors() -> str:

@@ -2,6 +2,8 @@
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from mcp.server import MCPServer
@@ -14,6 +16,8 @@ from mcp.types import Tool as ListedTool
 from trl_mcp import __version__
 from trl_mcp.backends.local import LocalBackend
 from trl_mcp.context import CallContext, ServerContext
+from trl_mcp.data.token_worker import TokenWorker
+from trl_mcp.data.tokens import MeasurementMemory
 from trl_mcp.errors import TrlMcpError
 from trl_mcp.hub.hub import Hub
 from trl_mcp.monitor.masking import clean_line
@@ -22,6 +26,7 @@ from trl_mcp.plan.plan import PlanStore
 from trl_mcp.schema import did_you_mean, portable_schema, read_arguments
 from trl_mcp.settings import Settings
 from trl_mcp.tools import TOOLS
+from trl_mcp.tools.asking import PersonNeeded, ask_person
 from trl_mcp.tools.contract import Tool, compact_text
 from trl_mcp.tools.hardware import hardware_table
 from trl_mcp.tools.job_ids import find_job
@@ -29,13 +34,14 @@ from trl_mcp.values import ToolName
 
 AnyTool = Tool[Any, Any]
 
-INSTRUCTIONS = f"""Fine-tunes language models with TRL. \
-{ToolName.SUBMIT_TRAINING} checks the arguments and the data, starts a run in the background and returns a job_id at \
-once; dry_run=true only checks and returns a plan_id. {ToolName.JOB_STATUS} follows a job (wait_seconds up to 20; ask \
-again after next_check_s) and says when it is done, where the model lies, and after a failure the cause and the call \
-that mends it. {ToolName.JOB_LOGS} reads its log. {ToolName.START_JOB} starts a plan, continues a failed or cancelled \
-job from its checkpoint, or runs a completed one again. {ToolName.CANCEL_JOB} stops one. Every result names the next \
-call. Data and model folders are given by absolute path. Jobs go on when the server stops."""
+INSTRUCTIONS = f"""Fine-tunes language models with TRL. {ToolName.VALIDATE_DATASET} shows what a model would see of \
+data and what is wrong with it; {ToolName.ESTIMATE_COST} what fits, how long it takes, what it costs. \
+{ToolName.SUBMIT_TRAINING} checks all that, starts a run in the background and returns a job_id at once; dry_run=true \
+returns a plan_id. {ToolName.JOB_STATUS} follows a job (wait_seconds up to 20; ask again after next_check_s), says where \
+the model lies and what mends a failure. {ToolName.JOB_LOGS} reads its log. {ToolName.START_JOB} starts a plan, continues \
+a job from its checkpoint, runs a completed one again. {ToolName.CANCEL_JOB} stops one. {ToolName.CONVERT_GGUF} makes \
+files for llama.cpp and Ollama. Every result names the next call. Folders are given by absolute path, a model also by \
+the job_id that made it."""
 
 OpenContext = Context[ServerContext, Any]
 
@@ -46,8 +52,11 @@ class TrainingServer(MCPServer[ServerContext]):
     def __init__(self, settings: Settings) -> None:
         @asynccontextmanager
         async def lifespan(_: MCPServer[ServerContext]) -> AsyncGenerator[ServerContext]:
-            async with Hub(settings.hub_endpoint) as hub:
-                yield open_context(settings, hub)
+            async with (
+                Hub(settings.hub_endpoint, viewer=settings.viewer_url, cache=settings.home) as hub,
+                TokenWorker(settings.home, settings.environ) as tokens,
+            ):
+                yield open_context(settings, hub, tokens)
 
         super().__init__(
             "trl-mcp",
@@ -81,7 +90,7 @@ class TrainingServer(MCPServer[ServerContext]):
             raise ToolError(str(error).removeprefix(f"Error executing tool {name}: ")) from error
 
 
-def open_context(settings: Settings, hub: Hub) -> ServerContext:
+def open_context(settings: Settings, hub: Hub, tokens: TokenWorker) -> ServerContext:
     """Return what lives as long as the server."""
     return ServerContext(
         settings=settings,
@@ -89,6 +98,8 @@ def open_context(settings: Settings, hub: Hub) -> ServerContext:
         local=LocalBackend(settings.home, environ=settings.environ),
         hub=hub,
         plans=PlanStore(settings.home / "plans"),
+        tokens=tokens,
+        measurements=MeasurementMemory(),
     )
 
 
@@ -97,25 +108,30 @@ def _call_context(context: OpenContext, settings: Settings) -> CallContext:
         server=context.request_context.lifespan_context,
         token=settings.environ.get("HF_TOKEN") or None,
         report_progress=context.report_progress,
+        ask_person=partial(ask_person, context),
     )
 
 
 def _registered(tool: AnyTool, settings: Settings) -> RegisteredTool:
     """Return the tool as the SDK runs it: it takes the arguments whole, so that names can be checked and translated."""
 
-    async def run(arguments: dict[str, Any], context: OpenContext) -> CallToolResult:
+    async def run(arguments: dict[str, Any], context: OpenContext) -> CallToolResult | InputRequiredResult:
         return await _answer(tool, arguments, _call_context(context, settings))
 
     return RegisteredTool.from_function(run, name=tool.name.value, description=tool.description)
 
 
-async def _answer(tool: AnyTool, arguments: dict[str, Any], context: CallContext) -> CallToolResult:
+async def _answer(
+    tool: AnyTool, arguments: dict[str, Any], context: CallContext
+) -> CallToolResult | InputRequiredResult:
     try:
         given, findings = tool.translate(arguments)
         read = read_arguments(tool.arguments, given)
         result = await tool.run(read, _with_findings(context, findings))
     except TrlMcpError as error:
         raise ToolError(_words(error, context)) from None
+    except PersonNeeded as needed:
+        return needed.question
     return CallToolResult(
         content=[TextContent(type="text", text=compact_text(result))],
         structured_content=result.model_dump(mode="json", exclude_none=True),
@@ -123,7 +139,7 @@ async def _answer(tool: AnyTool, arguments: dict[str, Any], context: CallContext
 
 
 def _with_findings(context: CallContext, findings: Any) -> CallContext:
-    return CallContext(context.server, context.token, findings, context.report_progress)
+    return replace(context, findings=findings)
 
 
 def _listed(tool: AnyTool) -> ListedTool:

@@ -7,18 +7,22 @@ from datetime import datetime
 
 from trl_mcp.backends.base import Backend, Job
 from trl_mcp.backends.hf import HfBackend
+from trl_mcp.data.token_worker import TokenWorker
+from trl_mcp.data.tokens import MeasurementMemory
 from trl_mcp.errors import TokenMissing
 from trl_mcp.hub.hub import Hub
-from trl_mcp.plan.place import LOCAL, Gathering
+from trl_mcp.plan.place import LOCAL, Gathering, Progress, no_progress
 from trl_mcp.plan.plan import PlanStore
 from trl_mcp.settings import Settings
 from trl_mcp.values import Finding
 
-Progress = Callable[[float, float | None, str], Awaitable[None]]
+# Asks a person to agree to what stands there: True or False as they answer, None where nobody can be asked.
+AskPerson = Callable[[str], Awaitable[bool | None]]
 
 
-async def no_progress(_done: float, _total: float | None, _message: str) -> None:
-    """Report to nobody."""
+async def ask_nobody(_question: str) -> bool | None:
+    """Ask where there is nobody."""
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +34,8 @@ class ServerContext:
     local: Backend
     hub: Hub
     plans: PlanStore
+    tokens: TokenWorker
+    measurements: MeasurementMemory
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +46,7 @@ class CallContext:
     token: str | None = field(default=None, repr=False)
     findings: tuple[Finding, ...] = ()
     report_progress: Progress = no_progress
+    ask_person: AskPerson = ask_nobody
 
     @property
     def caller(self) -> str:
@@ -49,7 +56,17 @@ class CallContext:
     @property
     def gathering(self) -> Gathering:
         """What the facts of a plan are asked with."""
-        return Gathering(self.server.hub, self.token, self.server.settings.is_offline)
+        server = self.server
+        return Gathering(
+            server.hub,
+            self.token,
+            server.settings.is_offline,
+            server.tokens,
+            server.measurements,
+            self.report_progress,
+            server.settings.environ,
+            server.settings.home,
+        )
 
     def secrets(self) -> list[str]:
         """Return the values that must never leave the server."""
@@ -62,7 +79,9 @@ class CallContext:
                 "Jobs on the Hugging Face Hub need a token, and the server has none.",
                 next_step="Set HF_TOKEN for the server.",
             )
-        return HfBackend(self.server.hub, self.token, namespace, locks=self.server.settings.home / "locks")
+        settings = self.server.settings
+        locks, limit = settings.home / "locks", settings.max_usd_per_day
+        return HfBackend(self.server.hub, self.token, namespace, locks=locks, day_limit=limit)
 
     def backend(self, namespace: str) -> Backend:
         """Return the backend of a namespace: "local" is this machine."""

@@ -131,13 +131,24 @@ async def _call(client: Client, tool: ToolName, **arguments: object) -> Answers:
 async def _submit(console: Console, client: Client, run: DemoRun) -> str:
     """Show the plan, then start it and return the job's id."""
     plan = await _call(client, ToolName.SUBMIT_TRAINING, **run.arguments, dry_run=True)
-    for name in ("recipe", "data", "where"):
-        console.print(f"[bold]{name}[/bold]  {escape(plan[name])}", highlight=False)
+    for name, words in _shown(plan):
+        console.print(f"[bold]{name}[/bold]  {escape(words)}", highlight=False)
     if plan["status"] == "refused":
         raise _DemoFailed("\n".join(finding["message"] for finding in plan["findings"]))
     started = await _call(client, ToolName.START_JOB, id=plan["plan_id"])
     console.print(f"[bold]job[/bold]  {started['job_id']} {started['status']}", highlight=False)
     return started["job_id"]
+
+
+def _shown(plan: Answers) -> list[tuple[str, str]]:
+    """Return what a person reads of a plan before it is started."""
+    ceiling, verdict = plan.get("usd_ceiling"), plan.get("verdict")
+    return [
+        *((name, plan[name]) for name in ("recipe", "data", "where")),
+        ("ceiling", "free" if ceiling is None else f"${ceiling:g}"),
+        ("verdict", f"{verdict}, {plan['peak_gb']:.2g} GB at the peak" if verdict else "not known"),
+        *((finding["severity"], finding["message"]) for finding in plan.get("findings", [])),
+    ]
 
 
 async def _follow(console: Console, client: Client, job_id: str) -> Answers:

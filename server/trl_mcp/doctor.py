@@ -1,4 +1,4 @@
-"""What would break, before it does: the machine, uv, the token, the Hub."""
+"""What would break, before it does: the machine, uv, the token, the Hub. What can be made ahead is made."""
 
 import os
 import platform
@@ -12,7 +12,8 @@ import anyio
 from rich.console import Console
 from rich.markup import escape
 
-from trl_mcp.errors import TrlMcpError
+from trl_mcp.data.token_worker import make_environment
+from trl_mcp.errors import NotPossible, TrlMcpError
 from trl_mcp.estimate.money import ceiling, in_usd
 from trl_mcp.gpus import visible_gpus
 from trl_mcp.hub.hub import Hub
@@ -61,6 +62,7 @@ async def checks(settings: Settings) -> AsyncGenerator[Check]:
     yield _uv()
     gpus = visible_gpus(settings.environ)
     yield Check("device", is_well=True, found=f"{len(gpus)} NVIDIA GPU" if gpus else "CPU or Apple GPU")
+    yield await _token_counting(settings)
     async with Hub(settings.hub_endpoint) as hub:
         async for check in _hub_checks(hub, settings):
             yield check
@@ -92,6 +94,16 @@ def _uv() -> Check:
         return Check("uv", is_well=True, found=uv.find_uv_bin())
     except FileNotFoundError:
         return Check("uv", is_well=False, found="not there", mend="Install the package uv beside trl-mcp.")
+
+
+async def _token_counting(settings: Settings) -> Check:
+    """Make the environment that tokens are counted in, so that no tool call waits for it."""
+    mend = "Let uv reach a package index, and run trl-mcp doctor again. Until then no tokens are counted."
+    try:
+        await make_environment(settings.home, settings.environ)
+    except NotPossible as error:
+        return Check("token counting", is_well=False, found=error.what, mend=mend)
+    return Check("token counting", is_well=True, found="its environment is made")
 
 
 async def _hub_checks(hub: Hub, settings: Settings) -> AsyncGenerator[Check]:

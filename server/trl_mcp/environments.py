@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-import uv
 from filelock import FileLock
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
@@ -45,13 +44,18 @@ def prepare(script: str, home: Path, environ: Mapping[str, str]) -> Path:
     Raises NotPossible, with what uv said as a note.
     """
     header = read_header(script)
-    folder = home.absolute() / "envs" / hashlib.sha256(write_header(header).encode()).hexdigest()[:16]
-    made = _made(folder, environ)
-    if made is not None:
-        return made
+    folder = _folder_of(header, home)
+    there = _made(folder, environ)
+    if there is not None:
+        return there
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with FileLock(folder / "lock"):
         return _made(folder, environ) or _Maker(folder, environ).make(header)
+
+
+def made(script: str, home: Path, environ: Mapping[str, str]) -> Path | None:
+    """Return the interpreter of the environment that the script's header asks for, None where it is not there yet."""
+    return _made(_folder_of(read_header(script), home), environ)
 
 
 def read_header(script: str) -> Header:
@@ -94,6 +98,16 @@ def with_cpu_torch(header: Header) -> Header:
     return changed
 
 
+def _names_cpu_index(header: Header) -> bool:
+    """Whether the header itself takes torch from the index of its CPU builds."""
+    source = header.get("tool", {}).get("uv", {}).get("sources", {}).get("torch", {})
+    return isinstance(source, dict) and cast(Header, source).get("index") == _CPU_INDEX["name"]
+
+
+def _folder_of(header: Header, home: Path) -> Path:
+    return home.absolute() / "envs" / hashlib.sha256(write_header(header).encode()).hexdigest()[:16]
+
+
 def _made(folder: Path, environ: Mapping[str, str]) -> Path | None:
     """Return the interpreter of an environment that is complete and still right for this machine."""
     try:
@@ -134,7 +148,10 @@ class _Maker:
         )
         if choice.wheels:
             url = write_index(choice.wheels, self._folder / "wheels")
-            self._environ["UV_INDEX"] = f"{url} {self._given.get('UV_INDEX', '')}".strip()
+            # A source that the header names is looked at alone: there the wheels stand in for it, by its name.
+            has_torch = any(wheel.name == "torch" for wheel in choice.wheels)
+            named = f"{_CPU_INDEX['name']}={url}" if has_torch and _names_cpu_index(header) else ""
+            self._environ["UV_INDEX"] = f"{named} {url} {self._given.get('UV_INDEX', '')}".strip()
         python = ["--python", choice.python] if choice.python else []
         self._script.write_text(write_header(header), encoding="utf-8")
         cpu_only = self._needs_cpu_torch(header, choice, python)
@@ -163,6 +180,8 @@ class _Maker:
         self._begun.unlink()
 
     def _uv(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        import uv
+
         try:
             return subprocess.run(
                 [uv.find_uv_bin(), *arguments],

@@ -10,6 +10,7 @@ The tree:
   x UnreadableData      a data file exists but cannot be read as what it says it is
   x NotPossible         the call is understood but cannot be done now
     - BackendUnavailable
+    - DayLimitReached      a paid job would pass the operator's limit of the day
     - HubError            the Hugging Face Hub did not do what was asked
       + TokenMissing
       + TokenRejected
@@ -22,6 +23,8 @@ The tree:
 
 A refusal (status "refused") is no error: it is a result with findings. Only app.py turns these into MCP tool errors.
 """
+
+from trl_mcp.values import DaySpending
 
 
 class TrlMcpError(Exception):
@@ -60,6 +63,14 @@ class NotPossible(TrlMcpError):
 
 class BackendUnavailable(NotPossible):
     """The backend cannot run jobs on this machine or with this token."""
+
+
+class DayLimitReached(NotPossible):
+    """A paid job would pass the operator's limit of the day; `spending` says how much of it is taken."""
+
+    def __init__(self, spending: DaySpending) -> None:
+        super().__init__("The operator's limit for paid jobs of this day does not allow another one of this price.")
+        self.spending = spending
 
 
 class HubError(NotPossible):

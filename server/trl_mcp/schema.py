@@ -127,6 +127,16 @@ def _pair(item: object) -> tuple[str, object]:
     return name.strip(), value.strip()
 
 
+def _texts(value: object) -> object:
+    """Accept ["a", "b"], its JSON text, and "a" alike."""
+    if isinstance(value, str):
+        value = _json(value) if value.lstrip().startswith("[") else [value]
+    return value
+
+
 _LIST_OF_PAIRS = WithJsonSchema({"type": "array", "items": {"type": "string"}})
 NameValues = Annotated[dict[str, Any], BeforeValidator(_pairs), _LIST_OF_PAIRS]
 NameTexts = Annotated[dict[str, str], BeforeValidator(_pairs), _LIST_OF_PAIRS]
+Texts = Annotated[
+    tuple[str, ...], BeforeValidator(_texts), WithJsonSchema({"type": "array", "items": {"type": "string"}})
+]

@@ -23,8 +23,31 @@ class Settings:
     max_usd_per_job: Decimal | None = field(
         default=None, metadata={"env": "TRL_MCP_MAX_USD_PER_JOB", "help": "the most a paid job may cost, in USD"}
     )
+    max_usd_per_day: Decimal | None = field(
+        default=None,
+        metadata={
+            "env": "TRL_MCP_MAX_USD_PER_DAY",
+            "help": "the most all paid jobs of a day (UTC) may cost together, in USD; jobs that have not ended count "
+            "with the most they can cost",
+        },
+    )
+    asks_person: bool = field(
+        default=False,
+        metadata={
+            "env": "TRL_MCP_CONFIRM",
+            "help": "`elicit`: a person is asked through the client before a paid job starts; nothing paid starts where "
+            "the client cannot ask",
+        },
+    )
     hub_endpoint: str = field(
         default="https://huggingface.co", metadata={"env": "HF_ENDPOINT", "help": "the address of the Hugging Face Hub"}
+    )
+    viewer_url: str | None = field(
+        default=None,
+        metadata={
+            "env": "TRL_MCP_VIEWER_URL",
+            "help": "the address of the data-set viewer; without one only the public Hub's own is asked",
+        },
     )
     environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ), repr=False)
 
@@ -36,7 +59,12 @@ class Settings:
             home=Path(home).expanduser().absolute(),
             attempts=_positive(environ, "TRL_MCP_ATTEMPTS", 1),
             max_usd_per_job=_usd(environ, "TRL_MCP_MAX_USD_PER_JOB"),
+            max_usd_per_day=_usd(environ, "TRL_MCP_MAX_USD_PER_DAY"),
+            asks_person=_is(environ, "TRL_MCP_CONFIRM", "elicit"),
             hub_endpoint=_address(environ, "HF_ENDPOINT", "https://huggingface.co"),
+            viewer_url=_address(environ, "TRL_MCP_VIEWER_URL", "https://datasets-server.huggingface.co")
+            if environ.get("TRL_MCP_VIEWER_URL")
+            else None,
             environ=dict(environ),
         )
 
@@ -62,6 +90,13 @@ def _usd(environ: Mapping[str, str], name: str) -> Decimal | None:
     if not amount.is_finite() or amount < 0:
         raise InvalidArguments(f"{name} is {text!r}.", allowed="It is an amount in USD, such as 5 or 0.50.")
     return amount
+
+
+def _is(environ: Mapping[str, str], name: str, word: str) -> bool:
+    text = environ.get(name, "").strip().lower()
+    if text not in ("", word):
+        raise InvalidArguments(f"{name} is {environ[name]!r}.", allowed=f"It is {word}, or left out.")
+    return text == word
 
 
 def _address(environ: Mapping[str, str], name: str, default: str) -> str:

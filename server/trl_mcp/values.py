@@ -1,8 +1,9 @@
 """Frozen values that rooms hand to each other, and the names that must exist only once."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
 from enum import StrEnum
 
 
@@ -14,6 +15,9 @@ class ToolName(StrEnum):
     JOB_STATUS = "job_status"
     JOB_LOGS = "job_logs"
     CANCEL_JOB = "cancel_job"
+    VALIDATE_DATASET = "validate_dataset"
+    CONVERT_GGUF = "convert_gguf"
+    ESTIMATE_COST = "estimate_cost"
 
 
 class Severity(StrEnum):
@@ -34,27 +38,87 @@ class Finding:
     fix: str = ""
 
 
+class Verdict(StrEnum):
+    """What can be done with data as it is: train, train once the caller has said which column is which, nothing."""
+
+    READY = "ready"
+    NEEDS_COLUMNS = "needs_columns"
+    INVALID = "invalid"
+
+
+@dataclass(frozen=True, slots=True)
+class DataProblem:
+    """What is wrong with `count` rows of the data; `rows` are the numbers of the first ones, from 0 in the split."""
+
+    code: str
+    severity: Severity
+    count: int
+    rows: tuple[int, ...]
+    message: str
+    fix: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenReport:
+    """How long the kept rows are in tokens, measured on `rows_measured` of them and carried over to the others.
+
+    Shares are in percent: of rows cut at max_length, and of tokens that are trained on. `untrained_rows` have no
+    trained token left. `example` is one row as the model sees it, the trained part between marks.
+    """
+
+    p50: int
+    p95: int
+    p99: int
+    longest: int
+    total: int
+    rows_measured: int
+    truncated_pct: float
+    trained_pct: float
+    untrained_rows: int
+    example: str = ""
+    problems: tuple[DataProblem, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class DataReport:
-    """What a scan of a data set found. Counts are rows; `rows_checked` is less than all where time ran out."""
+    """What is known of a data set for one method. Counts are rows; `rows_total` is None where it is not known.
+
+    `layout` names what the rows hold, `conversion` says in one sentence what becomes of them, `use` are the arguments
+    to pass on, `complete` is false where time or size set an end before the last row, `columns` are those of the data.
+    """
 
     name: str
-    layout: str
-    conversion: str
-    rows_checked: int
-    rows_kept: int
-    complete: bool
     fingerprint: str
-    dropped: str = ""
+    layout: str = ""
+    conversion: str = ""
+    verdict: Verdict = Verdict.READY
+    use: Mapping[str, object] = field(default_factory=dict[str, object])
+    methods_ok: tuple[str, ...] = ()
+    rows_total: int | None = None
+    rows_checked: int = 0
+    rows_kept: int = 0
+    complete: bool = False
+    revision: str | None = None
+    columns: tuple[str, ...] = ()
+    problems: tuple[DataProblem, ...] = ()
+    tokens: TokenReport | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ModelReport:
-    """What is known of a model without loading it; `has_chat_template` is None where it was not looked at."""
+    """What is known of a model without loading it; None where it was not looked at, or has no commit.
+
+    `licence`, `base_model`, `library` and `files` are what the Hub says of a repository; empty for a folder.
+    """
 
     name: str
     fingerprint: str
     has_chat_template: bool | None = None
+    commit: str | None = None
+    licence: str = ""
+    base_model: str = ""
+    library: str = ""
+    files: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +230,23 @@ class HubDataset:
 
 
 @dataclass(frozen=True, slots=True)
+class DaySpending:
+    """What paid jobs of one UTC day cost, in USD: `spent` by those that have ended, `reserved` by those that have not.
+
+    `limit` is the operator's; jobs that have not ended count with the most they can cost.
+    """
+
+    limit: Decimal
+    spent: Decimal
+    reserved: Decimal
+
+    @property
+    def left(self) -> Decimal:
+        """What a further job may cost at most."""
+        return max(Decimal(0), self.limit - self.spent - self.reserved)
+
+
+@dataclass(frozen=True, slots=True)
 class OutputRepo:
     """A model repository to write to; `run_key` is that of its trl-mcp.json, None where there is none.
 
@@ -199,6 +280,57 @@ class HeldRun:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelShape:
+    """What memory and time of a model follow from. Parameters are counts of all stored numbers, GB play no part here.
+
+    `active_parameters` are those one token passes through (fewer than all with experts), `vision_parameters` those
+    outside the text part. `intermediate` is the width of a dense layer's feed-forward part, `expert_intermediate`
+    that of one expert; `sparse_layers` are the layers that have experts. `dtype` and `quantization` are those of the
+    stored files. `guessed` says that the sizes were derived from the parameter count, not read.
+    """
+
+    parameters: int
+    layers: int
+    hidden: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    intermediate: int
+    vocab: int
+    active_parameters: int = 0
+    gated: bool = True
+    tied: bool = False
+    context: int = 0
+    model_type: str = ""
+    dtype: str = "bfloat16"
+    quantization: str = ""
+    experts: int = 0
+    experts_per_token: int = 0
+    expert_intermediate: int = 0
+    sparse_layers: int = 0
+    vision_parameters: int = 0
+    encoder: bool = False
+    bytes_on_disk: int = 0
+    guessed: bool = False
+
+    @property
+    def embedding(self) -> int:
+        """Numbers in the token embedding; the head has as many, its own unless `tied`."""
+        return self.vocab * self.hidden
+
+    @property
+    def linear(self) -> int:
+        """Numbers in the layers of the text part: what quantisation and adapters work on."""
+        tables = 1 if self.tied or self.encoder else 2
+        return max(0, self.parameters - self.vision_parameters - tables * self.embedding)
+
+    @property
+    def active_linear(self) -> int:
+        """Numbers of `linear` that one token is multiplied with."""
+        return max(0, self.linear - (self.parameters - (self.active_parameters or self.parameters)))
+
+
+@dataclass(frozen=True, slots=True)
 class GpuUse:
     """What the GPUs of a job do at one moment: the mean use in percent, memory of all of them in GB (10^9 bytes)."""
 
@@ -206,6 +338,83 @@ class GpuUse:
     utilization: float
     memory_used_gb: float
     memory_total_gb: float
+
+
+@dataclass(frozen=True, slots=True)
+class ModelWeights:
+    """What a model repository tells of its weights without their download: config.json, and what is stored.
+
+    `tensors` maps the name of every stored tensor to its type, such as "BF16", and shape; None where nothing is stored
+    as safetensors. `parameters` counts stored numbers by type. `bytes_on_disk` is the size of the weight files.
+    """
+
+    config: Mapping[str, object]
+    tensors: Mapping[str, tuple[str, tuple[int, ...]]] | None
+    parameters: Mapping[str, int]
+    bytes_on_disk: int
+
+    @property
+    def parameter_count(self) -> int | None:
+        """How many numbers are stored; None where that is not known."""
+        return sum(self.parameters.values()) or None
+
+
+@dataclass(frozen=True, slots=True)
+class HubFile:
+    """A file of a repository: its bytes, and what it holds: parquet, jsonl, json, csv, the last three also as ".gz"."""
+
+    path: str
+    size: int
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class HubFiles:
+    """The data files of one config and split of a data set at `commit`, in order, to be read at `revision`.
+
+    `configs` maps every config to its splits. The two commits differ where `is_converted`: the files are then the Hub's
+    own conversion to Parquet, since the repository has none that can be read; `note` says so in words.
+    """
+
+    repo_id: str
+    commit: str
+    revision: str
+    config: str
+    split: str
+    files: tuple[HubFile, ...]
+    configs: Mapping[str, tuple[str, ...]]
+    is_converted: bool = False
+    note: str = ""
+
+    @property
+    def size(self) -> int:
+        """The bytes of all files."""
+        return sum(file.size for file in self.files)
+
+
+@dataclass(frozen=True, slots=True)
+class TextLengths:
+    """How long the texts of a column are, in characters."""
+
+    shortest: int
+    median: float
+    mean: float
+    longest: int
+
+
+@dataclass(frozen=True, slots=True)
+class ViewerFacts:
+    """What the data-set viewer has counted in a split; where `is_partial`, from its beginning only.
+
+    `memory_bytes` is the size of the rows in Arrow's layout. `texts` covers the text columns with many values.
+    """
+
+    rows: int
+    columns: int
+    memory_bytes: int
+    parquet_bytes: int
+    is_partial: bool
+    texts: Mapping[str, TextLengths]
 
 
 def call(tool: ToolName, **arguments: object) -> str:

@@ -185,6 +185,21 @@ def _driver(folder: Path) -> Path:
 
 
 @linux
+def test_wheels_in_pips_folders_stand_in_for_the_index_of_cpu_builds_that_a_header_names(
+    workshop: Workshop, tmp_path: Path
+) -> None:
+    wheels = tmp_path / "wheels"
+    wheels.mkdir()
+    make_wheel(wheels, "torch", "2.13.0+mine", tag=f"{PYTHON_TAG}-{PYTHON_TAG}-{next(platform_tags())}")
+    config = tmp_path / "pip.conf"
+    config.write_text(f"[global]\nfind-links = {wheels.as_uri()}\n")
+    named = write_header(with_cpu_torch(read_header(header("torch", "plain"))))
+    python = workshop.prepare(named, PIP_CONFIG_FILE=str(config), UV_INDEX="")
+
+    assert ask(python, "import importlib.metadata as m; print(m.version('torch'))") == "2.13.0+mine"
+
+
+@linux
 def test_wheels_in_pips_folders_win_for_what_other_packages_bring_as_well(workshop: Workshop, tmp_path: Path) -> None:
     wheels = tmp_path / "wheel house"
     wheels.mkdir()

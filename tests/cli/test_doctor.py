@@ -1,20 +1,43 @@
 """`trl-mcp doctor` says what would break, and its exit code says whether anything would."""
 
+import hashlib
+import json
+import shutil
+import sys
 from pathlib import Path
 
 import pytest
 
 from tests.cli.conftest import Run
 from tests.hub import EmulatedHub
+from trl_mcp import environments
+from trl_mcp.render.templates import template_source
+
+
+@pytest.fixture(autouse=True)
+def token_environment(home: Path) -> None:
+    """Let the environment that tokens are counted in be there already."""
+    header = environments.write_header(environments.read_header(template_source("count_tokens")))
+    folder = home / "envs" / hashlib.sha256(header.encode()).hexdigest()[:16]
+    folder.mkdir(parents=True)
+    (folder / "ready.json").write_text(json.dumps({"python": sys.executable, "cpu_only": False}), encoding="utf-8")
 
 
 def test_a_machine_without_a_token_is_well_for_local_jobs(trl_mcp: Run, home: Path) -> None:
     done = trl_mcp("doctor")
     assert done.returncode == 0, done.stdout
     lines = done.stdout.splitlines()
-    assert [line.split()[1] for line in lines] == ["system", "home", "uv", "device", "Hugging"]
+    assert [line.split()[1] for line in lines] == ["system", "home", "uv", "device", "token", "Hugging"]
     assert "not used: HF_TOKEN is not set; local jobs only" in lines[-1]
-    assert list(home.iterdir()) == []
+    assert [path.name for path in home.iterdir()] == ["envs"]
+
+
+def test_an_environment_that_cannot_be_made_ahead_is_told_with_the_reason(trl_mcp: Run, home: Path) -> None:
+    shutil.rmtree(home)
+    done = trl_mcp("doctor")
+    assert done.returncode == 1
+    assert "!!  token counting  The environment could not be made:" in done.stdout
+    assert "Let uv reach a package index, and run trl-mcp doctor again." in done.stdout
 
 
 def test_a_server_set_offline_asks_nobody(trl_mcp: Run, hub: EmulatedHub) -> None:

@@ -55,7 +55,7 @@ def refuses_training(refuses: Refuses, training: dict[str, Any], home: Path) -> 
 
     async def call(*words: str, **arguments: Any) -> Answer:
         answer = await refuses([*words, "Nothing was started."], "submit_training", **training | arguments)
-        assert not home.exists()
+        assert [path.name for path in home.iterdir()] == ["envs"]
         return answer
 
     return call

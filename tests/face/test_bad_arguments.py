@@ -19,9 +19,9 @@ MISSPELT = [
     ("cancel_job", "jobid", "job_id"),
 ]
 WRONG_VALUES: list[tuple[str, Any, list[str]]] = [
-    ("method", "sfft", ['"method"', "sfft", 'Did you mean "sft"?', "Allowed: sft."]),
-    ("method", 7, ['"method"', "7", "Allowed: sft."]),
-    ("tuning", "lorra", ['"tuning"', 'Did you mean "lora"?', "Allowed: lora, full."]),
+    ("method", "sfft", ['"method"', "sfft", 'Did you mean "sft"?', "Allowed: ", "dpo", "sft ("]),
+    ("method", 7, ['"method"', "7", "Allowed: ", "sft ("]),
+    ("tuning", "lorra", ['"tuning"', 'Did you mean "lora"?', "Allowed: lora, qlora, full."]),
     ("hardware", "a100", ['"a100"', "offline", 'hardware="local"']),
     ("epochs", "many", ['"epochs"', "valid number", "many"]),
     ("epochs", -1, ['"epochs"', "greater than or equal to 0"]),

@@ -120,7 +120,7 @@ async def test_a_file_that_is_not_what_its_name_says_is_refused(
 @pytest.mark.parametrize("content", ["", "\n\n"])
 async def test_a_file_without_rows_is_refused(refuses_training: Refuses, tmp_path: Path, content: str) -> None:
     (tmp_path / "empty.jsonl").write_text(content)
-    await refuses_training("data.no_rows", "no rows", dataset=str(tmp_path / "empty.jsonl"))
+    await refuses_training("data.nonempty", "no rows", dataset=str(tmp_path / "empty.jsonl"))
 
 
 async def test_a_column_that_is_not_there_is_refused_with_those_that_are(
@@ -128,9 +128,9 @@ async def test_a_column_that_is_not_there_is_refused_with_those_that_are(
 ) -> None:
     path = write_rows(rows=[{"question": "1 + 1?", "answer": "2"}])
     await refuses_training(
-        "no column anser",
-        'Did you mean "answer"?',
-        "It has: question, answer.",
+        "no column 'anser'",
+        "did you mean answer?",
+        "it has: question, answer.",
         dataset=str(path),
         columns=["prompt=question", "completion=anser"],
     )
@@ -144,8 +144,8 @@ async def test_a_column_that_a_parquet_file_has_not_is_refused_with_those_it_has
     parquet: Any = import_module("pyarrow.parquet")
     parquet.write_table(pyarrow.table({"question": ["1 + 1?"], "answer": ["2"], "source": ["a"]}), path)
     await refuses_training(
-        "no column answr",
-        "It has: question, answer, source.",
+        "no column 'answr'",
+        "it has: question, answer, source.",
         dataset=str(path),
         columns=["prompt=question", "completion=answr"],
     )
@@ -162,7 +162,7 @@ async def test_a_column_that_a_parquet_file_has_not_is_refused_with_those_it_has
         (5, ["columns", 'a list of "name=value"']),
         ([5], ["columns", '"name=value"', "5"]),
         ({"prompt": ["a"]}, ["columns.prompt", "valid string"]),
-        ({"prompt": 3}, ["no column 3", "It has: prompt, completion."]),
+        ({"prompt": 3}, ["no column '3'", "it has: prompt, completion."]),
     ],
 )
 async def test_columns_that_cannot_be_understood_are_refused(
@@ -174,8 +174,8 @@ async def test_columns_that_cannot_be_understood_are_refused(
 async def test_rows_in_no_known_layout_are_refused_with_the_columns_there_are(
     refuses_training: Refuses, write_rows: WriteRows
 ) -> None:
-    path = write_rows(rows=[{"question": "1 + 1?", "answer": "2"}])
-    await refuses_training("data.no_rows", "question, answer", "Name the columns: columns=", dataset=str(path))
+    path = write_rows(rows=[{"left": "What is 1 + 1?", "right": "It is 2."}])
+    await refuses_training("data.columns", "left", "right", "Give columns=", dataset=str(path))
 
 
 async def test_conversations_for_a_model_without_a_chat_template_are_refused(
@@ -183,4 +183,4 @@ async def test_conversations_for_a_model_without_a_chat_template_are_refused(
 ) -> None:
     (model_folder / "chat_template.jinja").unlink()
     path = write_rows(rows=[{"messages": MESSAGES}])
-    await refuses_training("data.no_rows", "no chat template", dataset=str(path))
+    await refuses_training("data.nonempty", "no chat template", dataset=str(path))

@@ -69,7 +69,7 @@ async def test_without_any_job_the_newest_is_refused_with_how_to_start_one(refus
 async def test_an_unknown_plan_is_refused_with_how_to_make_one(refuses: Refuses, home: Path, plan_id: str) -> None:
     answer = await refuses(["There is no plan", "dry_run=true", "Nothing was started."], "start_job", id=plan_id)
     assert len(answer.text) < 400
-    assert not home.exists()
+    assert [path.name for path in home.iterdir()] == ["envs"]
 
 
 @pytest.mark.parametrize("arguments", [{"trainer_args": ["max_steps=9"]}, {"timeout": "2h"}, {"max_steps": 9}])
@@ -93,4 +93,4 @@ async def test_the_script_of_what_is_not_there_cannot_be_read(connect: Connect, 
         with pytest.raises(MCPError) as caught:
             await client.read_resource(uri)
     assert [word for word in (str(home), FAKE_TOKEN, "Traceback") if word in str(caught.value)] == []
-    assert not home.exists()
+    assert [path.name for path in home.iterdir()] == ["envs"]

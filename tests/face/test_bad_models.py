@@ -1,10 +1,12 @@
 """A model that is not there or cannot be trained is refused by name."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.face.conftest import Refuses
+from tests.face.conftest import Ask, Refuses
 
 pytestmark = pytest.mark.anyio
 
@@ -48,6 +50,28 @@ async def test_an_unreadable_config_is_refused(
     await refuses_training(f'config.json in the model folder "tiny" {said}', "Mend it")
 
 
-async def test_an_adapter_is_refused_with_what_to_give_instead(refuses_training: Refuses, model_folder: Path) -> None:
-    (model_folder / "config.json").rename(model_folder / "adapter_config.json")
-    await refuses_training('"tiny" holds an adapter', "Give the base model")
+async def test_an_adapter_without_weights_or_without_its_base_is_refused(
+    refuses_training: Refuses, model_folder: Path, tmp_path: Path
+) -> None:
+    config = model_folder / "adapter_config.json"
+    config.write_text(json.dumps({"base_model_name_or_path": str(tmp_path / "gone")}), encoding="utf-8")
+    await refuses_training('The adapter folder "tiny" has no weights')
+    (model_folder / "adapter_model.safetensors").touch()
+    await refuses_training('The base model of the adapter "tiny", "gone", is not where it was.')
+
+
+async def test_an_adapter_is_taken_as_a_model(ask: Ask, training: dict[str, Any], tmp_path: Path) -> None:
+    adapter = tmp_path / "adapter"
+    adapter.mkdir()
+    (adapter / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": training["model"]}))
+    (adapter / "adapter_model.safetensors").touch()
+    answer = await ask("submit_training", **training | {"model": str(adapter)}, dry_run=True)
+    assert answer.result["status"] == "planned", answer.text
+
+
+@pytest.mark.parametrize("config", ['{"model_type": "t5"}', '{"model_type": "new", "is_encoder_decoder": true}'])
+async def test_a_sequence_to_sequence_model_is_refused_with_what_can_be_trained(
+    refuses_training: Refuses, model_folder: Path, config: str
+) -> None:
+    (model_folder / "config.json").write_text(config)
+    await refuses_training("sequence-to-sequence", "TRL has no trainer", "Decoder-only models")

@@ -12,6 +12,7 @@ from tests.face.answer import answer_of
 from tests.face.conftest import Refuses
 from trl_mcp.app import TrainingServer
 from trl_mcp.settings import Settings
+from trl_mcp.tools import TOOLS
 
 pytestmark = pytest.mark.anyio
 
@@ -41,13 +42,13 @@ async def test_a_crash_is_told_without_its_words(home: Path, era: Era, caplog: p
 async def test_the_server_answers_on_after_a_crash(home: Path) -> None:
     async with Client(TrainingServer(Settings(home, environ=BrokenEnviron()))) as client:
         await client.call_tool("job_status", {})
-        assert len((await client.list_tools()).tools) == 5
+        assert len((await client.list_tools()).tools) == len(TOOLS)
 
 
 async def test_a_home_that_cannot_be_written_is_told_with_what_to_do(
     refuses: Refuses, training: dict[str, Any], home: Path
 ) -> None:
-    home.write_text("a file where a folder should be")
+    (home / "plans").write_text("a file where a folder should be")
     words = ["The plan could not be kept", "TRL_MCP_HOME", "Nothing was started."]
     await refuses(words, "submit_training", **training, dry_run=True)
 

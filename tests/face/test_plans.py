@@ -65,26 +65,29 @@ async def test_a_plan_says_in_text_what_it_says_in_its_result(ask: Ask, training
 
 async def test_a_dry_run_writes_nothing_but_the_plan(ask: Ask, training: dict[str, Any], home: Path) -> None:
     plan_id = (await ask("submit_training", **training, dry_run=True)).result["plan_id"]
-    assert [path.name for path in home.rglob("*") if path.is_file()] == [f"{plan_id}.json"]
-    assert FAKE_TOKEN not in next(home.rglob("*.json")).read_text()
+    (plan,) = (path for path in home.rglob("*") if path.is_file() and "envs" not in path.parts)
+    assert plan.name == f"{plan_id}.json"
+    assert FAKE_TOKEN not in plan.read_text()
 
 
 async def test_a_refused_dry_run_makes_no_plan(
     ask: Ask, training: dict[str, Any], write_rows: WriteRows, home: Path
 ) -> None:
-    path = write_rows(rows=[{"question": "1 + 1?"}])
+    path = write_rows(rows=[{"left": "1 + 1?"}])
     answer = await ask("submit_training", **training | {"dataset": str(path)}, dry_run=True)
     assert answer.result["status"] == "refused"
     assert "plan_id" not in answer.result
-    assert not home.exists()
+    assert [path.name for path in home.iterdir()] == ["envs"]
 
 
 async def test_rows_that_are_left_out_are_a_warning(ask: Ask, training: dict[str, Any], write_rows: WriteRows) -> None:
     path = write_rows(rows=[{"text": "a"}, {"text": ""}, {"text": None}])
     result = (await ask("submit_training", **training | {"dataset": str(path)}, dry_run=True)).result
-    (finding,) = result["findings"]
-    assert (result["status"], finding["severity"], finding["code"]) == ("planned", "warning", "data.dropped")
-    assert "an empty text" in finding["message"]
+    found = {finding["code"]: finding for finding in result["findings"]}
+    assert result["status"] == "planned"
+    assert {finding["severity"] for finding in found.values()} == {"warning"}
+    assert found["data.empty_text"]["message"] == "1 row left out: an empty text (row 1)."
+    assert "(row 2)" in found["data.none_values"]["message"]
 
 
 async def test_a_plan_whose_data_has_changed_is_refused_by_name(

@@ -105,6 +105,13 @@ def test_the_last_error_is_the_one_that_counts() -> None:
     assert summarize(errors).error == "last"
 
 
+def test_what_a_job_warns_of_is_told_once_in_its_order() -> None:
+    said = ["reward function a is constant", "reward function b has no bound", "reward function a is constant", "", 7]
+    warnings = [ProgressEvent("warning", {"kind": "warning", "message": message}) for message in said]
+    assert summarize([*warnings, log(3, message="no warning")]).warnings == (said[0], said[1])
+    assert summarize([log(1)]).warnings == ()
+
+
 def test_only_whole_samples_are_shown() -> None:
     samples = [ProgressEvent("sample", {"kind": "sample", **fields}) for fields in ({"prompt": "a"}, {"after": "b"})]
     assert [sample["prompt"] for sample in summarize(samples).samples] == ["a"]

@@ -33,6 +33,8 @@ async def report(lines: list[str], job: Job = JOB, secrets: tuple[str, ...] = ()
         (["OSError: [Errno 28] No space left on device"], "", "disk_full", "Free some disk space"),
         (["torch.OutOfMemoryError: CUDA out of memory."], "", "out_of_memory", "per_device_train_batch_size=1"),
         ([progress(kind="error", message="no row of x can be trained on")], "", "no_rows", 'show="errors"'),
+        ([progress(kind="error", message="reward function a returned 1 values")], "", "reward", "submit_training"),
+        ([progress(kind="error", message="reward_code cannot be run: NameError")], "", "reward", "Correct the reward"),
         ([], "The environment could not be made: no torch.", "environment", "job_logs"),
         ([], "Ended by signal 9.", "killed", "start_job"),
         (["ValueError: odd"], "", "failed", 'show="errors"'),
@@ -125,6 +127,7 @@ async def test_only_a_failure_is_diagnosed(stage: Stage) -> None:
 async def test_nothing_in_a_report_tells_secrets() -> None:
     lines = [
         progress(kind="sample", prompt=f"the key is {TOKEN}", after="sesame-open"),
+        progress(kind="warning", message=f"{TOKEN} opens sesame-open"),
         progress(kind="log", step=1, note=TOKEN),
         f"first {TOKEN} sesame-open",
         f"Error: second {TOKEN} sesame-open",

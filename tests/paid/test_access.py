@@ -72,11 +72,12 @@ async def test_an_output_repo_without_a_namespace_is_the_payers(desk: PaidDesk) 
 
 @pytest.mark.parametrize("kind", ["model", "dataset"])
 async def test_a_gated_repository_names_the_page_where_it_is_accepted(desk: PaidDesk, kind: str) -> None:
-    desk.hub.add_repo("acme/gated", {"config.json": "{}", "train.jsonl": "{}"}, repo_type=kind, gated="auto")
+    files = {"config.json": "{}", "model.safetensors": "weights", "train.jsonl": '{"text": "a"}'}
+    desk.hub.add_repo("acme/gated", files, repo_type=kind, gated="auto")
     page = f"{desk.hub.endpoint}/{'datasets/' if kind == 'dataset' else ''}acme/gated"
     desk.hub.add_user("carol")
     other = desk.as_user("carol")
-    desk.hub.add_repo("carol/sums", {"train.jsonl": "{}"}, repo_type="dataset")
+    desk.hub.add_repo("carol/sums", {"train.jsonl": '{"text": "a"}'}, repo_type="dataset")
     given = {"model": "alice/tiny", "dataset": "carol/sums"} | {kind: "acme/gated"}
     answer = await other.submit(**given)
     other.check_refusal(answer, "is gated", "conditions were not accepted", page, "Nothing was started.")

@@ -40,7 +40,7 @@ async def test_a_local_file_is_uploaded_only_when_the_job_starts(desk: PaidDesk,
 async def test_a_refused_job_uploads_nothing(desk: PaidDesk, write_rows: WriteRows) -> None:
     path = write_rows()
     await desk.refused("max_cost_usd allows", dataset=str(path), max_cost_usd=0.001)
-    await desk.refused("No row can be trained on", dataset=str(write_rows("odd.jsonl", [{"question": "1 + 1?"}])))
+    await desk.refused("data.columns", dataset=str(write_rows("odd.jsonl", [{"question": "1 + 1?"}])))
 
 
 async def test_a_plan_whose_local_data_has_changed_is_refused(desk: PaidDesk, write_rows: WriteRows) -> None:

@@ -102,7 +102,8 @@ async def test_another_number_of_attempts_is_a_change(make_plan: MakePlan) -> No
 
 async def test_a_hub_data_set_is_planned_unseen_and_says_so(make_plan: MakePlan) -> None:
     plan = await make_plan(dataset="a/b")
-    assert [finding.code for finding in plan.findings] == ["dataset.unchecked", "data.unchecked"]
+    codes = [finding.code for finding in plan.findings]
+    assert codes == ["dataset.unchecked", "data.unchecked", "hw.unestimated"]
     assert "not looked at" in plan.data
 
 

@@ -39,7 +39,8 @@ class JobSpec:
 
     `timeout_s` is in seconds per attempt (None: no limit). `secrets` are handed over in memory only. `image`,
     `arguments` of the script and `output_repo` matter on Hugging Face Jobs only; without an image it is uv's own.
-    `after` are local jobs that must have completed before this one starts.
+    `after` are local jobs that must have completed before this one starts; `price_micro_usd` is the price per minute
+    that was agreed, above which nothing is started.
     """
 
     kind: str
@@ -57,6 +58,7 @@ class JobSpec:
     arguments: tuple[str, ...] = ()
     output_repo: str = ""
     after: tuple[str, ...] = ()
+    price_micro_usd: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

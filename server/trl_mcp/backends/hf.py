@@ -1,9 +1,10 @@
 """Runs jobs on Hugging Face Jobs: one caller in one namespace. The Hub is the only record of them."""
 
 import json
-from collections.abc import Callable, Mapping
-from contextlib import aclosing, suppress
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing, asynccontextmanager, suppress
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,27 @@ import httpx2
 
 from trl_mcp.backends import hf_logs
 from trl_mcp.backends.base import Job, JobSpec, LogPiece, Submission
+from trl_mcp.backends.hf_budget import day_spending, paying_namespaces
 from trl_mcp.backends.hf_jobs import APP, BACKEND, Offer, as_job, script_of
-from trl_mcp.backends.hf_submission import Submitter
-from trl_mcp.errors import HubError, InvalidArguments, NotFound, PermissionMissing, UnknownJob
+from trl_mcp.backends.hf_submission import Submitter, held
+from trl_mcp.errors import (
+    DayLimitReached,
+    HubError,
+    InvalidArguments,
+    NotFound,
+    NotPossible,
+    PermissionMissing,
+    UnknownJob,
+)
+from trl_mcp.estimate.money import ceiling
 from trl_mcp.hub.fields import amount, text, values
 from trl_mcp.hub.hub import Hub
 from trl_mcp.schema import did_you_mean, shorten
-from trl_mcp.values import Flavor, GpuUse, ToolName, call
+from trl_mcp.values import DaySpending, Flavor, GpuUse, ToolName, call
 
 _METRICS_S = 2.0
+# No namespace has such a name.
+_BUDGET = "budget of the day"
 
 
 def _utc_now() -> datetime:
@@ -28,18 +41,31 @@ def _utc_now() -> datetime:
 
 
 class HfBackend:
-    """Jobs of `namespace` as the token sees them; `locks` is a folder that all servers of this host share."""
+    """Jobs of `namespace` as the token sees them; `locks` is a folder that all servers of this host share.
+
+    `day_limit` is what all jobs of a UTC day may cost together, in USD; None: as much as they like.
+    """
 
     name = BACKEND
 
     def __init__(
-        self, hub: Hub, token: str, namespace: str, *, locks: Path, clock: Callable[[], datetime] = _utc_now
+        self,
+        hub: Hub,
+        token: str,
+        namespace: str,
+        *,
+        locks: Path,
+        clock: Callable[[], datetime] = _utc_now,
+        day_limit: Decimal | None = None,
     ) -> None:
         self._hub = hub
         self._token = token
         self._namespace = namespace
         self._jobs = hub.jobs(token, namespace)
         self._submitter = Submitter(hub, self._jobs, namespace, locks, clock)
+        self._locks = locks
+        self._clock = clock
+        self._day_limit = day_limit
 
     async def flavors(self) -> tuple[list[Flavor], float]:
         """Return the machines on offer with their prices, and how old that answer is in seconds. Raises HubError."""
@@ -48,8 +74,9 @@ class HfBackend:
     async def submit(self, spec: JobSpec) -> Submission:
         """Start a job, or return the one of this run that is scheduled, running or completed.
 
-        Raises InvalidArguments for what cannot be sent, HubError for what the Hub refuses; after HubUnreachable the
-        same submission may be repeated without harm.
+        Raises InvalidArguments for what cannot be sent, DayLimitReached, NotPossible where the price has risen since it
+        was agreed, HubError for what the Hub refuses; after HubUnreachable the same submission may be repeated without
+        harm.
         """
         identity = await self._hub.identity(self._token)
         if reason := identity.why_no_jobs(self._namespace):
@@ -57,17 +84,47 @@ class HfBackend:
 
         async def make_offer() -> Offer:
             price = await self._price(spec.hardware)
+            _check_agreed(spec, price)
+            await self._check_day(spec, price)
             return Offer(price, (await self._hub.bucket(self._token, self._namespace)).id)
 
-        return await self._submitter.submit(spec, make_offer)
+        async with self._budget_turn():
+            return await self._submitter.submit(spec, make_offer)
+
+    async def current(self, run: str) -> Job | None:
+        """Return the job of a run that is scheduled, running or completed, if there is one. Raises HubError."""
+        return await self._submitter.current(run)
+
+    async def spending(self) -> DaySpending | None:
+        """Return what the jobs of today cost, in every namespace of the token; None where there is no limit.
+
+        Raises NotPossible where a job's price is not known, HubError.
+        """
+        if self._day_limit is None:
+            return None
+        identity = await self._hub.identity(self._token)
+        namespaces = paying_namespaces(identity, self._namespace)
+        return await day_spending(self._hub, self._token, namespaces, self._clock(), self._day_limit)
+
+    @asynccontextmanager
+    async def _budget_turn(self) -> AsyncGenerator[None]:
+        """Let one submission at a time look at what is left of the day, and take its part, of all servers on this host."""
+        if self._day_limit is None:
+            yield
+            return
+        async with self._hub.turn(_BUDGET), held(self._locks / "budget.lock"):
+            yield
+
+    async def _check_day(self, spec: JobSpec, price: int) -> None:
+        spending = await self.spending()
+        if spending is None:
+            return
+        if not spec.timeout_s or ceiling(price, spec.timeout_s, spec.attempts) > spending.left:
+            raise DayLimitReached(spending)
 
     async def inspect(self, job_id: str) -> Job:
         """Return the job as it is now. Raises UnknownJob, HubError."""
         return self._read(await self._raw(job_id))
-
-    async def on_day(self, day: str, limit: int = 1000) -> list[Job]:
-        """Return the jobs of this server that were submitted on a day (UTC, YYYY-MM-DD). Raises HubError."""
-        return await self._newest({"app": APP, "day": day}, limit)
 
     async def script(self, job_id: str) -> str:
         """Return the text of the script the job runs. Raises UnknownJob, NotPossible for a job by other means."""
@@ -139,6 +196,16 @@ class HfBackend:
     async def list(self, limit: int) -> list[Job]:
         """Return the newest jobs of this server first, at most `limit`. Raises HubError."""
         return await self._newest({"app": APP}, limit)
+
+
+def _check_agreed(spec: JobSpec, price: int) -> None:
+    """Raise NotPossible where a machine costs more than was agreed."""
+    agreed = spec.price_micro_usd
+    if agreed is not None and price > agreed:
+        raise NotPossible(
+            f"{spec.hardware} costs {price} micro-USD a minute, and {agreed} were agreed.",
+            next_step="Repeat the dry run to see the new ceiling. Nothing was started.",
+        )
 
 
 def _gpu_use(data: str) -> GpuUse | None:

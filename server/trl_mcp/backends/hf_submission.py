@@ -4,7 +4,7 @@ A job is known by the labels of its run. So a submission whose answer was lost i
 and of two hosts that submit the same run at once the one whose job is the later cancels it.
 """
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -62,7 +62,7 @@ class Submitter:
         specification(spec, 1, Offer(0, None), self._clock())  # refuses before it waits
         async with self._one_at_a_time():
             before = await self.of_run(spec.run)
-            current = next((job for job in before if job.stage in _CURRENT), None)
+            current = _current(before)
             if current is not None:
                 return Submission(current, already_submitted=True)
             part = max((job.part for job in before), default=0) + 1
@@ -71,6 +71,10 @@ class Submitter:
             with anyio.move_on_after(_DEADLINE_S, shield=True):
                 return await self._see_through(sent, spec.run)
         raise self._unknown("the Hub did not answer in time")
+
+    async def current(self, run: str) -> Job | None:
+        """Return the job of a run that is scheduled, running or completed, if there is one. Raises HubError."""
+        return _current(await self.of_run(run))
 
     async def of_run(self, run: str) -> list[Job]:
         """Return the jobs of a run, the oldest first. Raises HubError."""
@@ -151,7 +155,7 @@ class Submitter:
                 return ours
         if not answered:
             raise self._unknown("it does not answer any more")
-        return next((job for job in jobs if job.stage in _CURRENT), None)
+        return _current(jobs)
 
     async def _settle(self, job: Job) -> Submission:
         """Return the job, or an older one of its run from another host; then ours is cancelled."""
@@ -183,12 +187,13 @@ class Submitter:
     @asynccontextmanager
     async def _one_at_a_time(self) -> AsyncGenerator[None]:
         """Let one submission through at a time in this namespace, of all servers on this host."""
-        async with self._hub.turn(self._namespace), _held(self._locks / f"hf-{self._namespace}.lock"):
+        async with self._hub.turn(self._namespace), held(self._locks / f"hf-{self._namespace}.lock"):
             yield
 
 
 @asynccontextmanager
-async def _held(path: Path) -> AsyncGenerator[None]:
+async def held(path: Path) -> AsyncGenerator[None]:
+    """Hold the lock of a file among all servers on this host. Raises BackendUnavailable after 20 s of waiting."""
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = FileLock(path, thread_local=False)
@@ -218,6 +223,10 @@ async def _acquire(lock: FileLock) -> None:
             await anyio.sleep(_LOCK_POLL_S)
         else:
             return
+
+
+def _current(jobs: Iterable[Job]) -> Job | None:
+    return next((job for job in jobs if job.stage in _CURRENT), None)
 
 
 def _age(job: Job) -> tuple[datetime, str]:

@@ -157,6 +157,7 @@ class _Supervisor:
             "TRL_MCP_OUTPUT": str(self._folder.output),
             "TRL_MCP_RUN_FOLDER": str(self._folder.run_folder(self._facts.run)),
             "TRL_MCP_SCRIPT": str(self._folder.script),
+            "TRL_MCP_PART": str(self._facts.part),
         }
         if devices.visible is not None:
             own["CUDA_VISIBLE_DEVICES"] = devices.visible

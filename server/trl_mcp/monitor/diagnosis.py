@@ -56,10 +56,21 @@ def _with_credits(job: Job) -> str:
     return f"Add credits for {job.namespace}, then {_continue(job)}"
 
 
+def _submit_again(job: Job) -> str:
+    return f"Correct the reward and call {ToolName.SUBMIT_TRAINING} again; {_read_log(job)} shows what happened"
+
+
 def _read_log(job: Job) -> str:
     return call(ToolName.JOB_LOGS, job_id=job.id, show="errors")
 
 
+# How a job's message begins that speaks of the user's own rewards.
+_OF_REWARDS = (
+    "reward function ",
+    "the reward functions (",
+    "reward_code cannot be run",
+    "reward_code, run as a whole,",
+)
 # The first that fits is taken: the surest signs stand first.
 _CAUSES = (
     _Cause("timeout", ("job timeout",), "The job ran into its timeout.", _continue_longer),
@@ -95,6 +106,7 @@ _CAUSES = (
         _with_new_token,
     ),
     _Cause("no_rows", ("can be trained on",), "No row of the data could be used.", _read_log),
+    _Cause("reward", _OF_REWARDS, "A reward could not be used.", _submit_again),
     _Cause("environment", ("environment could not be made",), "The packages could not be installed.", _read_log),
     _Cause("supervisor_lost", ("supervisor ended",), "The run was cut off from outside.", _continue),
     _Cause("killed", ("signal 9",), "The job was killed from outside: by a person, or for want of memory.", _continue),

@@ -64,6 +64,7 @@ class Progress:
     samples: tuple[dict[str, Any], ...] = ()
     error: str = ""
     pushed: str = ""
+    warnings: tuple[str, ...] = ()
 
     @property
     def percent(self) -> float:
@@ -93,7 +94,14 @@ def summarize(events: Iterable[ProgressEvent]) -> Progress:
         samples=tuple(event.fields for event in events if event.kind == "sample" and "prompt" in event.fields),
         error=errors[-1] if errors else "",
         pushed=next((str(event.fields.get("url", "")) for event in reversed(events) if event.kind == "push"), ""),
+        warnings=_warnings(events),
     )
+
+
+def _warnings(events: list[ProgressEvent]) -> tuple[str, ...]:
+    """Return what the job warned of, each once, in the order in which it was said first."""
+    messages = [event.fields.get("message") for event in events if event.kind == "warning"]
+    return tuple(dict.fromkeys(message for message in messages if isinstance(message, str) and message))
 
 
 def _latest(events: list[ProgressEvent], name: str) -> int:

@@ -9,6 +9,7 @@ from trl_mcp.backends.base import Job, Stage
 from trl_mcp.errors import InvalidArguments, NotFound
 from trl_mcp.plan.place import Place
 from trl_mcp.plan.plan import Plan
+from trl_mcp.recipes.methods import METHODS
 from trl_mcp.recipes.names import CONTINUABLE
 from trl_mcp.recipes.recipe import check_ranges, one_line
 from trl_mcp.recipes.trainer_arguments import check_trainer_arguments
@@ -90,7 +91,7 @@ def _changed_config(run: Mapping[str, object], given: Mapping[str, object]) -> d
         raise InvalidArguments(
             "This job is no training; it has no trainer arguments.", next_step="Leave them out. Nothing was started."
         )
-    checked = check_trainer_arguments(f"{str(run['method']).upper()}Config", given)
+    checked = check_trainer_arguments(METHODS[str(run["method"])].config_name, given)
     refused = sorted({*checked.config, *checked.lora} - CONTINUABLE)
     if refused:
         raise InvalidArguments(

@@ -1,21 +1,24 @@
-"""The facts a plan is made from, gathered side by side: model, data, output repository."""
+"""The facts a plan is made from, gathered side by side: models, data, output repository."""
 
 import hashlib
-import math
 import re
 import shlex
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import anyio
 import anyio.to_thread
 
-from trl_mcp.data.local import RowWishes, check_targets, scan_local
-from trl_mcp.errors import HubUnreachable, InvalidArguments
+from trl_mcp.data.sources import HubParquet
+from trl_mcp.data.wishes import RowWishes, check_targets
+from trl_mcp.errors import HubUnreachable, InvalidArguments, NotFound
 from trl_mcp.hub.storage import data_path
+from trl_mcp.plan.looking import Look, LookedModel, Looking, look, with_reward_columns
 from trl_mcp.plan.models import inspect_model
 from trl_mcp.plan.place import Gathering, Place
 from trl_mcp.recipes.recipe import Recipe
+from trl_mcp.recipes.references import DatasetReference, ModelReference
 from trl_mcp.values import DataReport, Finding, ModelReport, Severity
 
 MOST_UPLOAD_BYTES = 50_000_000
@@ -25,7 +28,11 @@ _UNFIT = re.compile(r"[^A-Za-z0-9._-]+|-{2,}|\.{2,}")
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What was found. Revisions are commits; `upload` is the local data file that a paid job needs on the Hub."""
+    """What was found. Revisions are commits; `others` are the reward models and the teacher by their id.
+
+    `upload` is the local data file that a paid job needs on the Hub, `max_length` the one that the rows call for,
+    `parquet` what the job reads in place of a data set's own files.
+    """
 
     model: ModelReport
     data: DataReport
@@ -33,71 +40,191 @@ class Facts:
     dataset_revision: str | None
     upload: Path | None
     upload_name: str | None
-    findings: tuple[Finding, ...]
+    max_length: int | None = None
+    parquet: HubParquet | None = None
+    others: Mapping[str, ModelReport] = field(default_factory=dict[str, ModelReport])
+    findings: tuple[Finding, ...] = ()
 
 
 async def gather(recipe: Recipe, place: Place, gathering: Gathering) -> Facts:
     """Return the facts. Raises what the Hub and the files say of references that cannot be used."""
     if not place.is_local:
-        _check_can_travel(recipe, place.namespace)
+        for model in _models(recipe):
+            _check_model_can_travel(model, place.namespace)
+        _check_data_can_travel(recipe.dataset, place.namespace)
     check_targets(recipe.method, recipe.columns)
-    found: dict[str, str | None] = {}
-    findings: list[Finding] = []
+    asking = _Asking(place, gathering, recipe.made_by)
+    references = list(dict.fromkeys(_models(recipe)))
+    reports: dict[ModelReference, ModelReport] = {}
+    commits: list[str | None] = []
 
-    async def pin(kind: str, repo_id: str, revision: str | None) -> None:
-        found[kind] = await _commit(kind, repo_id, revision, place, gathering, findings)
+    async def pin(reference: ModelReference) -> None:
+        report = await asking.model(reference)
+        made_by = recipe.made_by.get(reference.id)
+        reports[reference] = replace(report, fingerprint=f"run:{made_by}") if made_by else report
+
+    async def pin_data() -> None:
+        commits.append(await asking.dataset_commit(recipe.dataset))
 
     try:
         async with anyio.create_task_group() as group:
-            if not recipe.model.is_folder:
-                group.start_soon(pin, "model", recipe.model.id, recipe.model.revision)
-            if not recipe.dataset.is_path and not recipe.dataset.is_url:
-                group.start_soon(pin, "dataset", recipe.dataset.id, recipe.dataset.revision)
+            for reference in references:
+                group.start_soon(pin, reference)
+            group.start_soon(pin_data)
     except ExceptionGroup as group_error:
         raise group_error.exceptions[0] from None
-    model = await anyio.to_thread.run_sync(inspect_model, recipe.model)
-    if found.get("model"):
-        model = ModelReport(model.name, f"{recipe.model.id}@{found['model']}", model.has_chat_template)
-    data = await anyio.to_thread.run_sync(_scan, recipe, model, found.get("dataset"))
+    model = reports[recipe.model]
+    looked = await asking.look(recipe, model, commits[0])
     upload = None if place.is_local or not recipe.dataset.is_path else Path(recipe.dataset.id)
     return Facts(
         model=model,
-        data=data,
-        model_revision=found.get("model") or recipe.model.revision,
-        dataset_revision=found.get("dataset") or recipe.dataset.revision,
+        data=with_reward_columns(looked.report, recipe.reward_columns),
+        model_revision=model.commit or recipe.model.revision,
+        dataset_revision=commits[0] or recipe.dataset.revision,
         upload=upload,
         upload_name=await anyio.to_thread.run_sync(_content_name, upload) if upload else None,
-        findings=tuple(findings),
+        max_length=looked.max_length,
+        parquet=looked.parquet,
+        others={reference.id: reports[reference] for reference in references if reference != recipe.model},
+        findings=(*asking.findings, *looked.findings, *_assumed_length(recipe, looked)),
     )
 
 
-async def _commit(
-    kind: str, repo_id: str, revision: str | None, place: Place, gathering: Gathering, findings: list[Finding]
-) -> str | None:
-    """Return the commit that a reference means now; None, with a finding, where a local run cannot ask."""
-    try:
-        if gathering.is_offline:
-            raise HubUnreachable("The server is set to stay offline.")
-        ask = gathering.hub.model if kind == "model" else gathering.hub.dataset
-        return (await ask(gathering.token, repo_id, revision)).sha
-    except HubUnreachable as error:
-        if not place.is_local:
-            raise
-        message = f"The {kind} {repo_id} was not looked at: {error.what}"
-        findings.append(Finding(f"{kind}.unchecked", Severity.INFO, message))
-        return None
+def _assumed_length(recipe: Recipe, looked: Look) -> tuple[Finding, ...]:
+    """Say which max_length is taken where nobody could count what the rows need."""
+    assumed = recipe.config.get("max_length")
+    if recipe.max_length_given or assumed is None or looked.report.tokens is not None or not looked.report.rows_kept:
+        return ()
+    message = f"max_length is {assumed}, whether the rows fit or not, since their tokens were not counted."
+    return (Finding("tokens.assumed", Severity.INFO, message, "Give max_length, or call again."),)
 
 
-def _check_can_travel(recipe: Recipe, namespace: str) -> None:
-    """Raise InvalidArguments, with the upload to make, for what lies on this machine and is too large to send."""
-    if recipe.model.is_folder:
-        name = recipe.model.short_name
+def _models(recipe: Recipe) -> list[ModelReference]:
+    """Return every model that the job loads, the one to train first."""
+    return [recipe.model, *recipe.reward_models, *([recipe.teacher] if recipe.teacher else [])]
+
+
+class _Asking:
+    """Asks files and Hub for one plan; what could not be looked at is kept in `findings`."""
+
+    def __init__(self, place: Place, gathering: Gathering, unfinished: Collection[str]) -> None:
+        self.findings: list[Finding] = []
+        self._place = place
+        self._gathering = gathering
+        self._unfinished = unfinished
+
+    async def model(self, reference: ModelReference) -> ModelReport:
+        """Return what is known of a model; where a local run cannot ask the Hub, nothing but its name."""
+        try:
+            return await model_report(reference, self._gathering)
+        except HubUnreachable as error:
+            self._not_looked_at("model", reference.id, error)
+            return inspect_model(reference)
+        except (NotFound, InvalidArguments):
+            if reference.id not in self._unfinished:
+                raise
+            return ModelReport(reference.short_name, reference.id)
+
+    async def dataset_commit(self, reference: DatasetReference) -> str | None:
+        """Return the commit that a data set on the Hub means now; None for what lies elsewhere or cannot be asked."""
+        if reference.is_path or reference.is_url:
+            return None
+        gathering = self._gathering
+        try:
+            _check_online(gathering)
+            return (await gathering.hub.dataset(gathering.token, reference.id, reference.revision)).sha
+        except HubUnreachable as error:
+            self._not_looked_at("dataset", reference.id, error)
+            return None
+
+    def _not_looked_at(self, kind: str, name: str, error: HubUnreachable) -> None:
+        """Keep a finding for a local run, which may have what it needs already. Raises the error for a paid one."""
+        if not self._place.is_local:
+            raise error
+        message = f"The {kind} {name} was not looked at: {error.what}"
+        self.findings.append(Finding(f"{kind}.unchecked", Severity.INFO, message))
+
+    async def look(self, recipe: Recipe, model: ModelReport, commit: str | None) -> Look:
+        """Look at the data as the job will read it."""
+        if not (recipe.dataset.is_path or recipe.dataset.is_url) and commit is None:
+            return Look(_unseen(recipe.dataset))
+        config = dict(recipe.config)
+        if not recipe.max_length_given:
+            config.pop("max_length", None)
+        looking = Looking(recipe.dataset, _wishes(recipe, model), commit, _looked_model(recipe.model, model), config)
+        try:
+            return await look(looking, self._gathering)
+        except HubUnreachable as error:
+            self._not_looked_at("dataset", recipe.dataset.text, error)
+            return Look(_unseen(recipe.dataset))
+
+
+async def model_report(reference: ModelReference, gathering: Gathering) -> ModelReport:
+    """Return what is known of a model without loading it.
+
+    Raises HubUnreachable where the Hub does not answer or may not be asked, and what the Hub and the files say of a
+    model that cannot be used.
+    """
+    report = await anyio.to_thread.run_sync(inspect_model, reference)
+    if reference.is_folder:
+        return report
+    _check_online(gathering)
+    found = await gathering.hub.model(gathering.token, reference.id, reference.revision)
+    return replace(
+        report,
+        fingerprint=f"{reference.id}@{found.sha}",
+        commit=found.sha,
+        has_chat_template=found.has_chat_template,
+        licence=found.licence,
+        base_model=found.base_model,
+        library=found.library,
+        files=found.files,
+    )
+
+
+def _check_online(gathering: Gathering) -> None:
+    if gathering.is_offline:
+        raise HubUnreachable("The server is set to stay offline.")
+
+
+def _unseen(reference: DatasetReference) -> DataReport:
+    return DataReport(reference.text, reference.text)
+
+
+def _looked_model(reference: ModelReference, report: ModelReport) -> LookedModel | None:
+    """Return the model whose tokenizer is asked; None where it cannot be reached."""
+    if reference.is_folder:
+        return LookedModel(reference, report.fingerprint, reference.short_name)
+    return LookedModel(reference, report.commit, reference.id) if report.commit else None
+
+
+def _wishes(recipe: Recipe, model: ModelReport) -> RowWishes:
+    weights = [recipe.config.get(name) for name in ("desirable_weight", "undesirable_weight")]
+    desirable, undesirable = (float(each) if isinstance(each, int | float) else 1.0 for each in weights)
+    return RowWishes(
+        method=recipe.method,
+        split=recipe.dataset_split,
+        eval_split=recipe.eval_split if isinstance(recipe.eval_split, str) else None,
+        columns=recipe.columns,
+        system_prompt=recipe.system_prompt,
+        has_chat_template=model.has_chat_template is not False or "chat_template_path" in recipe.config,
+        weights=(desirable, undesirable),
+    )
+
+
+def _check_model_can_travel(model: ModelReference, namespace: str) -> None:
+    """Raise InvalidArguments, with the upload to make, for a model that lies on this machine."""
+    if model.is_folder:
         raise InvalidArguments(
-            f'The model folder "{name}" lies on this machine; a paid job cannot see it.',
-            next_step=_upload_first(namespace, Path(recipe.model.id), "--private"),
+            f'The model folder "{model.short_name}" lies on this machine; a paid job cannot see it.',
+            next_step=_upload_first(namespace, Path(model.id), "--private"),
         )
-    path = Path(recipe.dataset.id)
-    if recipe.dataset.is_path and (path.is_dir() or (path.exists() and path.stat().st_size > MOST_UPLOAD_BYTES)):
+
+
+def _check_data_can_travel(dataset: DatasetReference, namespace: str) -> None:
+    """Raise InvalidArguments, with the upload to make, for data on this machine that is too large to send."""
+    path = Path(dataset.id)
+    if dataset.is_path and (path.is_dir() or (path.exists() and path.stat().st_size > MOST_UPLOAD_BYTES)):
         raise InvalidArguments(
             f'"{path.name}" is a folder or larger than 50 MB; a paid job cannot be sent it.',
             next_step=_upload_first(namespace, path, "--repo-type dataset --private"),
@@ -116,54 +243,3 @@ def _upload_first(namespace: str, path: Path, options: str) -> str:
 def _content_name(path: Path) -> str:
     """Return the path of a data file in the private data set: its content, then its own name."""
     return data_path(hashlib.sha256(path.read_bytes()).hexdigest(), path.name)
-
-
-def _scan(recipe: Recipe, model: ModelReport, commit: str | None) -> DataReport:
-    reference = recipe.dataset
-    if not reference.is_path:
-        name = ":".join(part for part in (reference.id, reference.config) if part)
-        revision = commit or reference.revision
-        return DataReport(name, "", "", 0, 0, False, f"{name}@{revision}" if revision else name)
-    has_template = model.has_chat_template is not False
-    eval_split = recipe.eval_split if isinstance(recipe.eval_split, str) else None
-    wishes = RowWishes(
-        recipe.method, recipe.dataset_split, eval_split, recipe.columns, recipe.system_prompt, has_template
-    )
-    return scan_local(Path(reference.id), wishes)
-
-
-def data_line(data: DataReport, eval_split: str | float | None = None) -> str:
-    """Return what is known of the data in one line."""
-    if not data.rows_checked:
-        return f"{data.name}: not looked at before the job"
-    share = "" if data.complete else "the first "
-    kept = f"{data.rows_kept} of {share}{data.rows_checked} rows kept"
-    held_out = math.ceil(data.rows_kept * eval_split) if isinstance(eval_split, float) else 0
-    parts = (
-        f"{data.name}: {kept}",
-        f"{held_out} of them held out at random" if held_out else "",
-        data.layout,
-        data.conversion,
-        data.dropped,
-    )
-    return ", ".join(part for part in parts if part)
-
-
-def data_findings(data: DataReport) -> list[Finding]:
-    """Return what stands in the way of training on the data, and what is left out of it."""
-    if not data.rows_checked and not data.complete:
-        message = f"{data.name} was not looked at: the job stops within a minute where no row can be used."
-        return [Finding("data.unchecked", Severity.INFO, message)]
-    if not data.rows_kept:
-        reason = data.dropped or "it has no rows"
-        fix = 'Name the columns: columns=["prompt=<question column>", "completion=<answer column>"].'
-        return [
-            Finding("data.no_rows", Severity.ERROR, f"No row can be trained on: {reason}. It has: {data.layout}.", fix)
-        ]
-    if data.dropped:
-        return [
-            Finding(
-                "data.dropped", Severity.WARNING, f"Rows are left out: {data.dropped}.", "Mend them, or go on without."
-            )
-        ]
-    return []

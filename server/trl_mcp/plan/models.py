@@ -1,6 +1,7 @@
 """What is known of a model before anything starts."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,6 +11,24 @@ from trl_mcp.recipes.references import ModelReference
 from trl_mcp.values import ModelReport
 
 _WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
+_ADAPTER_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
+# By their model_type in transformers; a repository's listing does not tell `is_encoder_decoder`.
+_SEQUENCE_TO_SEQUENCE = frozenset(
+    {
+        "t5",
+        "mt5",
+        "umt5",
+        "longt5",
+        "bart",
+        "mbart",
+        "pegasus",
+        "marian",
+        "blenderbot",
+        "led",
+        "m2m_100",
+        "switch_transformers",
+    }
+)
 
 
 def inspect_model(model: ModelReference) -> ModelReport:
@@ -22,7 +41,16 @@ def inspect_model(model: ModelReference) -> ModelReport:
         return ModelReport(model.id, name)
     folder = Path(model.id)
     _check_folder(folder)
-    return ModelReport(folder.name, fingerprint(folder), _has_chat_template(folder))
+    return ModelReport(folder.name, fingerprint(folder), _has_chat_template(processing_folder(folder)))
+
+
+def processing_folder(folder: Path) -> Path:
+    """Return where the tokenizer lies: the folder itself, or that of an adapter's base where it has none."""
+    adapter = folder / "adapter_config.json"
+    if (folder / "tokenizer_config.json").is_file() or not adapter.is_file():
+        return folder
+    base = Path(str(_read_json(adapter).get("base_model_name_or_path")))
+    return base if base.is_absolute() else folder
 
 
 def _check_folder(folder: Path) -> None:
@@ -32,11 +60,9 @@ def _check_folder(folder: Path) -> None:
             allowed="model is the absolute path of a folder with config.json, weights and tokenizer, or a Hub id.",
             next_step="Nothing was started.",
         )
-    if (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file():
-        raise InvalidArguments(
-            f'"{folder.name}" holds an adapter, not a whole model.',
-            next_step="Give the base model it was trained on. Nothing was started.",
-        )
+    if (folder / "adapter_config.json").is_file():
+        _check_adapter(folder)
+        return
     missing = [name for name in ("config.json", "tokenizer_config.json") if not (folder / name).is_file()]
     if not any(next(folder.glob(pattern), None) for pattern in _WEIGHTS):
         missing.append("weights (*.safetensors)")
@@ -46,13 +72,41 @@ def _check_folder(folder: Path) -> None:
             allowed="A model folder has config.json, weights and tokenizer, as save_pretrained writes them.",
             next_step="Nothing was started.",
         )
-    _read_json(folder / "config.json")
+    check_architecture(folder.name, _read_json(folder / "config.json"))
+
+
+def _check_adapter(folder: Path) -> None:
+    if not any(next(folder.glob(pattern), None) for pattern in _ADAPTER_WEIGHTS):
+        raise InvalidArguments(
+            f'The adapter folder "{folder.name}" has no weights (adapter_model.safetensors).',
+            next_step="Give the folder that its training has written. Nothing was started.",
+        )
+    base = str(_read_json(folder / "adapter_config.json").get("base_model_name_or_path") or "")
+    if not base or (Path(base).is_absolute() and not Path(base).is_dir()):
+        raise InvalidArguments(
+            f'The base model of the adapter "{folder.name}", "{Path(base).name}", is not where it was.',
+            next_step="Put it back, or give a whole model. Nothing was started.",
+        )
+    if Path(base).is_absolute():
+        _check_folder(Path(base))
+
+
+def check_architecture(name: str, config: Mapping[str, object]) -> None:
+    """Raise InvalidArguments for a model that encodes one sequence and writes another: TRL has no trainer for it."""
+    kind = config.get("model_type")
+    if config.get("is_encoder_decoder") or kind in _SEQUENCE_TO_SEQUENCE:
+        raise InvalidArguments(
+            f"{name} ({kind}) is a sequence-to-sequence model, for which TRL has no trainer.",
+            allowed="Decoder-only models such as Qwen/Qwen3-0.6B; encoders such as BERT with method reward.",
+            next_step="Give another model. Nothing was started.",
+        )
 
 
 def _has_chat_template(folder: Path) -> bool:
     if (folder / "chat_template.jinja").is_file():
         return True
-    return bool(_read_json(folder / "tokenizer_config.json").get("chat_template"))
+    tokenizer = folder / "tokenizer_config.json"
+    return tokenizer.is_file() and bool(_read_json(tokenizer).get("chat_template"))
 
 
 def _read_json(path: Path) -> dict[str, Any]:

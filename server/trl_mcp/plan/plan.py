@@ -21,12 +21,30 @@ PLAN_SECONDS = 24 * 3600
 _PLAN_ID = re.compile(r"plan-[0-9a-f]{12}")
 
 
+class Estimate(BaseModel):
+    """What a plan is expected to need: GB at the peak on one device, hours that half and nine in ten runs stay below.
+
+    Hours and USD are None where they are not known; `why` says how the machine was chosen, and what bounds the run.
+    `offers` are the flavors on which it fits, each with its ceiling in USD where the timeout is left open.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    verdict: str
+    peak_gb: float
+    hours_low: float | None = None
+    hours_high: float | None = None
+    usd_expected: Decimal | None = None
+    why: str = ""
+    offers: dict[str, Decimal] = Field(default_factory=dict[str, Decimal])
+
+
 class Plan(BaseModel):
     """A job that could be started: its script, where and for how long it runs, and what was found.
 
     `price_micro_usd` is per started minute, None on this machine; `needs_consent` says that it would overwrite
     something; `upload` is a local data file that goes to the Hub when the job starts. `asked` and `wish` are the arguments it was made from, so that start_job can make it again and see what has changed.
-    `continues` is the job whose run it goes on with. `timeout_s` is in seconds, None for no limit.
+    `continues` is the job whose run it goes on with, `after` are local jobs whose models it waits for. `timeout_s` is in seconds, None for no limit.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -49,12 +67,15 @@ class Plan(BaseModel):
     output_repo: str | None = None
     needs_consent: bool = False
     upload: str | None = None
+    estimate: Estimate | None = None
+    uses_all_devices: bool = False
+    after: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
 
     @property
     def id(self) -> str:
         """The plan's id: equal plans have equal ids."""
-        content = self.model_dump_json(exclude={"findings"})
+        content = self.model_dump_json(exclude={"findings", "estimate"})
         return f"plan-{hashlib.sha256(content.encode()).hexdigest()[:12]}"
 
     @property

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, Generic, TypeVar, cast
 
 from trl_mcp.context import CallContext
@@ -9,6 +10,8 @@ from trl_mcp.schema import Arguments, Result
 from trl_mcp.values import Finding, ToolName
 
 _LINE = 120
+_SHORT = 32
+_NOTHING = ("", None, [])
 
 ArgumentsT = TypeVar("ArgumentsT", bound=Arguments)
 ResultT = TypeVar("ResultT", bound=Result)
@@ -51,22 +54,25 @@ def _lines(values: Mapping[str, Any]) -> list[str]:
         if isinstance(value, list):
             items = cast(list[object], value)
             lines += [f"{name}:", *map(_item, items)] if items else []
-        elif value != "":
-            lines.append(f"{name}: {_inline(value)}")
+        elif inline := _inline(value):
+            lines.append(f"{name}: {inline}")
     return lines
 
 
 def _item(value: object) -> str:
-    """Return an entry of a list: on one line where that can be read, else a field a line."""
+    """Return an entry of a list: on one line where that can be read, else short fields together, others on their own."""
     line = f"- {_inline(value)}"
     if not isinstance(value, dict) or len(line) <= _LINE:
         return line
-    fields = [f"{name}: {_inline(item)}" for name, item in cast(dict[str, object], value).items() if item != ""]
-    return "- " + "\n  ".join(fields)
+    items = cast(dict[str, object], value).items()
+    fields = [f"{name}: {_inline(item)}" for name, item in items if item not in _NOTHING]
+    groups = groupby(fields, key=lambda field: len(field) <= _SHORT)
+    lines = [line for is_short, group in groups for line in ([", ".join(group)] if is_short else group)]
+    return "- " + "\n  ".join(lines)
 
 
 def _inline(value: object) -> str:
     if isinstance(value, dict):
         items = cast(dict[str, object], value).items()
-        return ", ".join(f"{name} {_inline(item)}" for name, item in items if item not in ("", None))
+        return ", ".join(f"{name} {_inline(item)}" for name, item in items if item not in _NOTHING)
     return f"{value:g}" if isinstance(value, float) else str(value).replace("\n", "\\n")

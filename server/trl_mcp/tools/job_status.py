@@ -9,12 +9,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from trl_mcp.backends.base import Job, Stage
 from trl_mcp.context import CallContext
-from trl_mcp.errors import HubError, UnknownJob
+from trl_mcp.errors import HubError, TrlMcpError, UnknownJob
 from trl_mcp.monitor.progress import parse_lines, summarize
 from trl_mcp.monitor.status import JobReport, report_job
 from trl_mcp.plan.place import LOCAL
 from trl_mcp.plan.timeouts import in_words
-from trl_mcp.schema import Arguments, Result
+from trl_mcp.plan.tracking import dashboard_url
+from trl_mcp.schema import Arguments, Result, shorten
 from trl_mcp.tools.contract import Tool
 from trl_mcp.tools.job_ids import find_job
 from trl_mcp.values import GpuUse, ToolName, call
@@ -25,6 +26,8 @@ _RECENT = 10
 _SAMPLES = 3
 _LINES_TO_FIRST_STEP = 100
 _SAMPLE_CHARACTERS = 200
+_WARNINGS = 5
+_WARNING_CHARACTERS = 400
 
 
 class JobStatus(Arguments):
@@ -94,6 +97,9 @@ class JobStatusResult(Result):
     output_repo: str | None = Field(None, description="Hub repository of the model, there when COMPLETED")
     output_path: str | None = Field(None, description="folder of the model, there when COMPLETED")
     samples: list[SampleResult] = Field(default_factory=list[SampleResult])
+    warnings: list[str] = Field(
+        default_factory=list[str], description="what the job warned of, such as a reward that teaches nothing"
+    )
     diagnosis: DiagnosisResult | None = None
     resume_step: int | None = Field(None, description="checkpoint that start_job goes on from")
     recent: list[str] = Field(default_factory=list[str])
@@ -109,7 +115,15 @@ async def job_status(arguments: JobStatus, context: CallContext) -> JobStatusRes
     job = await _wait_for_change(job, arguments.wait_seconds, context)
     report = await report_job(context.backend_of(job), job, context.server.clock(), context.secrets())
     recent = [] if arguments.job_id else await _recent(context, _RECENT)
-    return _result(report, [_line(each, context) for each in recent])
+    return _result(report, await _dashboard(job, context), [_line(each, context) for each in recent])
+
+
+async def _dashboard(job: Job, context: CallContext) -> str | None:
+    """Return where the metrics of a job are shown; a status never fails for it."""
+    with suppress(TrlMcpError):
+        script = await context.backend_of(job).script(job.id)
+        return await dashboard_url(script, job, context.server.settings) or job.url or None
+    return job.url or None
 
 
 async def _newest(context: CallContext) -> Job:
@@ -164,7 +178,7 @@ def _line(job: Job, context: CallContext) -> str:
     return f"{job.id} {job.stage} {job.method}, {age} ago"
 
 
-def _result(report: JobReport, recent: list[str]) -> JobStatusResult:
+def _result(report: JobReport, dashboard: str | None, recent: list[str]) -> JobStatusResult:
     job, progress, diagnosis = report.job, report.progress, report.diagnosis
     is_over = job.stage.is_terminal
     values: dict[str, Any] = {
@@ -185,10 +199,11 @@ def _result(report: JobReport, recent: list[str]) -> JobStatusResult:
         "usd_at_end": None if report.usd_at_end is None else float(report.usd_at_end),
         "gpu": _gpu_words(report.gpu),
         "job_url": job.url or None,
-        "dashboard_url": job.url or None,
+        "dashboard_url": dashboard,
         "output_repo": job.output_repo or None,
         "output_path": job.output_path or None,
         "samples": [_sample(sample) for sample in progress.samples[:_SAMPLES]],
+        "warnings": [shorten(text, _WARNING_CHARACTERS) for text in progress.warnings[:_WARNINGS]],
         "resume_step": None if job.stage is Stage.COMPLETED else progress.resume_step,
         "recent": recent,
         "next_check_s": report.next_check_s,

@@ -16,6 +16,7 @@ from trl_mcp.plan.training import changes, plan_training, wish_of
 from trl_mcp.recipes.recipe import Asked
 from trl_mcp.schema import Arguments, NameValues
 from trl_mcp.tools.contract import Tool
+from trl_mcp.tools.fields import AcceptedCodes
 from trl_mcp.tools.job_ids import find_job
 from trl_mcp.tools.submission import Consent, SubmissionResult, already_submitted, carry_out, usd
 from trl_mcp.tools.translation import translate_training
@@ -35,6 +36,9 @@ class StartJob(Arguments):
         None, description="cap on price x timeout; continuing a paid job without it comes back as a plan"
     )
     timeout: str | None = Field(None, description="for a job: 90m, 2h, ...; left out: as before")
+    accept: AcceptedCodes = Field(
+        (), description="codes of error findings to go on with; never money, permission, secrets or no row left"
+    )
     dry_run: bool = Field(False, description="only check; returns a plan")
 
 
@@ -55,9 +59,11 @@ async def start_job(arguments: StartJob, context: CallContext) -> SubmissionResu
             )
         if not job.stage.is_terminal:
             unchanged = StartJob.model_validate({"id": job.id})
-            return already_submitted(await _continuation(job, script, unchanged, context), job)
+            plan = await _continuation(job, script, unchanged, context)
+            return await already_submitted(plan, job, context)
         plan = await _continuation(job, script, arguments, context)
-    return await carry_out(plan, Consent(arguments.dry_run, usd(arguments.max_cost_usd), is_plan), context)
+    consent = Consent(arguments.dry_run, usd(arguments.max_cost_usd), is_plan, arguments.accept)
+    return await carry_out(plan, consent, context)
 
 
 async def _continuation(job: Job, script: str, arguments: StartJob, context: CallContext) -> Plan:
@@ -76,7 +82,9 @@ async def _continuation(job: Job, script: str, arguments: StartJob, context: Cal
 
 
 def _has_changes(arguments: StartJob) -> bool:
-    return bool(arguments.trainer_args) or arguments.timeout is not None or arguments.hardware is not None
+    return any(
+        (arguments.trainer_args, arguments.accept, arguments.timeout is not None, arguments.hardware is not None)
+    )
 
 
 async def _plan(arguments: StartJob, context: CallContext) -> Plan:

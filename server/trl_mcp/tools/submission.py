@@ -1,5 +1,7 @@
 """What submit_training and start_job have in common: a plan is refused, kept, or started."""
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -8,12 +10,17 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from trl_mcp.backends.base import Job, JobSpec
+from trl_mcp.checks.registry import accepted, is_acceptable
 from trl_mcp.context import CallContext
+from trl_mcp.errors import DayLimitReached
 from trl_mcp.estimate.money import at_most
 from trl_mcp.hub.storage import data_repo
-from trl_mcp.plan.money import money_findings, price_words
+from trl_mcp.plan.money import day_finding, money_findings, price_words
+from trl_mcp.plan.place import AUTO
 from trl_mcp.plan.plan import Plan
+from trl_mcp.plan.tracking import dashboard_url, tracking_environment
 from trl_mcp.schema import Result
+from trl_mcp.tools.agreeing import day_findings, obstacles
 from trl_mcp.values import Finding, Severity, ToolName, call
 
 WAIT_SECONDS = 20
@@ -46,7 +53,12 @@ class SubmissionResult(Result):
     where: str
     output_repo: str | None = Field(None, description="Hub repository of the finished model")
     output_path: str | None = Field(None, description="folder of the finished model")
+    usd_expected: float | None = None
     usd_ceiling: float | None = Field(None, description="the most it can cost; none where it is free")
+    hours_low: float | None = Field(None, description="half of such runs take less")
+    hours_high: float | None = Field(None, description="nine in ten take less")
+    peak_gb: float | None = Field(None, description="memory at the peak on one device")
+    verdict: Literal["fits", "tight", "no"] | None = Field(None, description="whether that fits with a fifth to spare")
     timeout_s: int | None = None
     findings: list[FindingResult] = Field(default_factory=list[FindingResult])
     infos: int | None = Field(None, description="number of further findings, which need no action")
@@ -56,11 +68,15 @@ class SubmissionResult(Result):
 
 @dataclass(frozen=True, slots=True)
 class Consent:
-    """What the caller agreed to: only a dry run, a cap in USD, or a whole plan that was shown before."""
+    """What the caller agreed to: only a dry run, a cap in USD, or a whole plan that was shown before.
+
+    `accept` are the codes of errors to go on with.
+    """
 
     dry_run: bool = False
     max_cost_usd: Decimal | None = None
     agreed_plan: bool = False
+    accept: tuple[str, ...] = ()
 
     def covers(self, plan: Plan) -> bool:
         """Whether the plan can start without being shown first."""
@@ -78,38 +94,62 @@ def usd(amount: float | None) -> Decimal | None:
 async def carry_out(plan: Plan, consent: Consent, context: CallContext) -> SubmissionResult:
     """Refuse a plan that has error findings, keep it where nobody agreed to it yet, else start it."""
     money = money_findings(plan, consent.max_cost_usd, context.server.settings)
-    plan = plan.model_copy(update={"findings": (*plan.findings, *money)})
+    plan = plan.model_copy(update={"findings": (*accepted(plan.findings, consent.accept), *money)})
     if plan.is_refused:
-        return _result("refused", plan, next_call="Mend the errors and call again. Nothing was started.")
-    if not consent.covers(plan):
-        plan_id = context.server.plans.save(plan, context.caller)
-        return _result(
-            "planned",
-            plan,
-            plan_id=plan_id,
-            script_uri=f"plan://{plan_id}/script",
-            next_call=call(ToolName.START_JOB, id=plan_id),
-        )
+        return _refused(plan)
+    covered = consent.covers(plan)
+    plan = _with(plan, await (obstacles if covered else day_findings)(plan, context))
+    if plan.is_refused:
+        return _refused(plan)
+    return await _start(plan, context) if covered else _keep(plan, context)
+
+
+def _keep(plan: Plan, context: CallContext) -> SubmissionResult:
+    plan_id = context.server.plans.save(plan, context.caller)
+    return _result(
+        "planned",
+        plan,
+        plan_id=plan_id,
+        script_uri=f"plan://{plan_id}/script",
+        next_call=call(ToolName.START_JOB, id=plan_id),
+    )
+
+
+async def _start(plan: Plan, context: CallContext) -> SubmissionResult:
     if plan.upload is not None:
         path = Path(plan.upload)
         await context.server.hub.upload_data(context.token or "", plan.namespace, path, context.report_progress)
-    submission = await context.backend(plan.namespace).submit(_spec(plan, context))
+    try:
+        submission = await context.backend(plan.namespace).submit(_spec(plan, context))
+    except DayLimitReached as reached:
+        return _refused(_with(plan, [day_finding(plan, reached.spending, context.server.clock())]))
     status = "already_submitted" if submission.already_submitted else "submitted"
-    return _submitted(status, plan, submission.job)
+    return await _submitted(status, plan, submission.job, context)
 
 
-def already_submitted(plan: Plan, job: Job) -> SubmissionResult:
+def _with(plan: Plan, findings: Sequence[Finding]) -> Plan:
+    return plan.model_copy(update={"findings": (*plan.findings, *findings)})
+
+
+def _refused(plan: Plan) -> SubmissionResult:
+    """Return the refusal; where every error may be accepted, with the argument that does it."""
+    codes = list(dict.fromkeys(finding.code for finding in plan.findings if finding.severity is Severity.ERROR))
+    risk = f" To go on in spite of them: accept={json.dumps(codes)}." if all(map(is_acceptable, codes)) else ""
+    return _result("refused", plan, next_call=f"Mend the errors and call again.{risk} Nothing was started.")
+
+
+async def already_submitted(plan: Plan, job: Job, context: CallContext) -> SubmissionResult:
     """Return the result for a job that is scheduled or running as it is."""
-    return _submitted("already_submitted", plan, job)
+    return await _submitted("already_submitted", plan, job, context)
 
 
-def _submitted(status: Status, plan: Plan, job: Job) -> SubmissionResult:
+async def _submitted(status: Status, plan: Plan, job: Job, context: CallContext) -> SubmissionResult:
     return _result(
         status,
         plan,
         job_id=job.id,
         job_url=job.url,
-        dashboard_url=job.url,
+        dashboard_url=await dashboard_url(plan.script, job, context.server.settings) or job.url,
         output_path=job.output_path,
         script_uri=f"job://{job.namespace}/{job.id}/script",
         next_call=call(ToolName.JOB_STATUS, job_id=job.id, wait_seconds=WAIT_SECONDS),
@@ -125,6 +165,7 @@ def _result(status: Status, plan: Plan, **values: str) -> SubmissionResult:
             "data": plan.data,
             "where": _where(plan),
             "output_repo": plan.output_repo,
+            **_estimated(plan),
             "usd_ceiling": None if plan.usd_ceiling is None else float(plan.usd_ceiling),
             "timeout_s": plan.timeout_s,
             "findings": [finding_result(finding) for finding in sorted(shown, key=_errors_first)],
@@ -132,6 +173,19 @@ def _result(status: Status, plan: Plan, **values: str) -> SubmissionResult:
             **{name: value for name, value in values.items() if value},
         }
     )
+
+
+def _estimated(plan: Plan) -> dict[str, object]:
+    found = plan.estimate
+    if found is None:
+        return {}
+    hours = {"hours_low": found.hours_low, "hours_high": found.hours_high}
+    return {
+        "usd_expected": None if found.usd_expected is None else float(found.usd_expected),
+        **{name: None if value is None else round(value, 2) for name, value in hours.items()},
+        "peak_gb": found.peak_gb,
+        "verdict": found.verdict,
+    }
 
 
 def finding_result(finding: Finding) -> FindingResult:
@@ -152,7 +206,13 @@ def _where(plan: Plan) -> str:
     return (
         f"Hugging Face Jobs in {plan.namespace}: {price_words(plan)} = at most {at_most(plan.usd_ceiling)}; "
         f"the model goes to {plan.output_repo}{' (private)' if plan.wish.get('private') else ''}{_uploaded(plan)}"
+        f"{_chosen(plan)}"
     )
+
+
+def _chosen(plan: Plan) -> str:
+    """Return why this hardware, where the caller left it open."""
+    return f"; hardware: {plan.estimate.why}" if plan.estimate and plan.wish.get("hardware") == AUTO else ""
 
 
 def _uploaded(plan: Plan) -> str:
@@ -170,5 +230,9 @@ def _spec(plan: Plan, context: CallContext) -> JobSpec:
         timeout_s=plan.timeout_s,
         attempts=plan.attempts,
         output_repo=plan.output_repo or "",
+        env=tracking_environment(plan.namespace, context.server.settings.home),
+        uses_all_devices=plan.uses_all_devices,
+        after=plan.after,
+        price_micro_usd=plan.price_micro_usd,
         secrets={"HF_TOKEN": context.token} if context.token else {},
     )

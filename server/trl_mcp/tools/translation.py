@@ -6,9 +6,12 @@ from pydantic import TypeAdapter, ValidationError
 
 from trl_mcp.errors import InvalidArguments
 from trl_mcp.recipes.names import OWNED, REMOVED, RENAMED, TOOL_ARGUMENTS
-from trl_mcp.recipes.trainer_arguments import argument_table
+from trl_mcp.recipes.trainer_arguments import argument_table, methods_with
 from trl_mcp.schema import Arguments, NameValues, shorten
 from trl_mcp.values import Finding, Severity
+
+# An entry of trainer_args that is no field of any trainer.
+_STRATEGY = "strategy"
 
 
 def translate_training(
@@ -30,17 +33,17 @@ def translate_training(
             continue
         if (tool_name := TOOL_ARGUMENTS.get(today, today)) in model.model_fields:
             _put(arguments, tool_name, name, value, findings)
-        elif (
-            name in OWNED
-            or name in REMOVED
-            or today in argument_table("SFTConfig")
-            or today in argument_table("LoraConfig")
-        ):
+        elif today == _STRATEGY or _is_trainer_argument(today):
             _put(trainer_args, name, name, value, findings)
             findings.append(Finding("args.moved", Severity.INFO, f"{name} was taken as an entry of trainer_args."))
         else:
             arguments[name] = value
     return arguments | ({"trainer_args": trainer_args} if trainer_args else {}), tuple(findings)
+
+
+def _is_trainer_argument(name: str) -> bool:
+    """Tell whether trainer_args can hold the name, be it under another method: that is then said where it is read."""
+    return name in OWNED or name in REMOVED or name in argument_table("LoraConfig") or bool(methods_with(name))
 
 
 def _put(target: dict[str, object], name: str, given_as: str, value: object, findings: list[Finding]) -> None:

@@ -1,0 +1,201 @@
+"""The question that estimate_cost asks: what a training would need, where it could run, and what that costs."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+
+from trl_mcp.errors import InvalidArguments
+from trl_mcp.estimate.money import at_most, ceiling, in_usd
+from trl_mcp.estimate.options import TUNINGS, Option, best_value, cheapest, fastest
+from trl_mcp.plan.estimation import assumptions, is_quick_enough, lack, weigh
+from trl_mcp.plan.place import AUTO, LOCAL, Gathering, Place, Wish, find_place
+from trl_mcp.plan.settling import Known, find_known, gather_all
+from trl_mcp.plan.workload import DataSize, Workload, fitting_length, measured_size, stated_size
+from trl_mcp.recipes.method import Rewards
+from trl_mcp.recipes.methods import METHODS
+from trl_mcp.recipes.recipe import Asked, Recipe, make_recipe
+from trl_mcp.values import Flavor, ToolName, call
+
+MOST_OPTIONS = 6
+_NEAREST = 3
+_DESCRIBED = "described/rows"
+#: What a method that needs rewards is given to be complete: neither changes what the estimate counts.
+_REWARDS = {Rewards.NONE: (), Rewards.ANY: ("think_format_reward",), Rewards.ONE_MODEL: (_DESCRIBED,)}
+_HERE = Place(LOCAL, LOCAL)
+_VERDICTS = ("fits", "tight", "no")
+
+
+@dataclass(frozen=True, slots=True)
+class CostQuestion:
+    """What is to be trained (`asked.dataset` empty: the rows are described), on what, below which ceiling in USD.
+
+    `tunings` are those to compare; `hardware` "auto": whatever is on offer, this machine among it.
+    """
+
+    asked: Asked
+    tunings: tuple[str, ...] = TUNINGS
+    rows: int | None = None
+    tokens_per_row: float | None = None
+    hardware: str = AUTO
+    cap: Decimal | None = None
+    attempts: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class CostAnswer:
+    """The options, the best first, what they rest on, and how old the prices are in seconds (None: none were asked)."""
+
+    options: list[Option]
+    cheapest: Option | None
+    fastest: Option | None
+    assumptions: list[str]
+    price_age_s: float | None
+
+
+async def answer_cost(question: CostQuestion, gathering: Gathering) -> CostAnswer:
+    """Return what a training would cost. Starts nothing.
+
+    Raises what recipes say of arguments, Hub and files of references that cannot be used, InvalidArguments for a model
+    whose size is not known and for data that is described twice or not at all, HubError without a list of prices.
+    """
+    _check_data(question)
+    recipes, notes = _recipes(question)
+    flavors, age_s = await _flavors(question, gathering)
+    works, machine = await _works(question, recipes, gathering)
+    if question.hardware in (AUTO, LOCAL):
+        flavors = [*flavors, machine]
+    machines = {flavor.name: flavor for flavor in flavors}
+    weighed = [[weigh(work, flavor) for flavor in flavors] for work in works]
+    found = [each for of_tuning in weighed for each in of_tuning]
+    if question.hardware == AUTO:
+        found = [each for of_tuning in weighed for each in _few(of_tuning, machines, question, alone=len(works) == 1)]
+    shown = sorted(found, key=_rank)[:MOST_OPTIONS]
+    notes = [_course(works[0]), *notes, *assumptions(works[0], shown, machines)]
+    if age_s is None and question.hardware == AUTO:
+        notes.append("without a token, or offline, only this machine is looked at")
+    return CostAnswer([_with_cap(each, question) for each in shown], cheapest(shown), fastest(shown), notes, age_s)
+
+
+def _check_data(question: CostQuestion) -> None:
+    described = [question.rows is not None, question.tokens_per_row is not None]
+    if all(described) if not question.asked.dataset else not any(described):
+        return
+    raise InvalidArguments(
+        "estimate_cost needs either dataset, or rows and tokens_per_row.",
+        allowed='For example dataset="owner/name", or rows=5000 and tokens_per_row=400.',
+        next_step="Nothing was started.",
+    )
+
+
+def _recipes(question: CostQuestion) -> tuple[list[Recipe], list[str]]:
+    """Return a recipe for each tuning that the other arguments allow. Raises InvalidArguments where none does."""
+    method = METHODS[question.asked.method]
+    asked = replace(question.asked, dataset=question.asked.dataset or _DESCRIBED, rewards=_REWARDS[method.rewards])
+    recipes: list[Recipe] = []
+    failed: dict[str, InvalidArguments] = {}
+    for tuning in question.tunings:
+        try:
+            recipes.append(replace(make_recipe(replace(asked, tuning=tuning)), rewards=()))
+        except InvalidArguments as error:
+            failed[tuning] = error
+    if not recipes:
+        raise next(iter(failed.values()))
+    return recipes, [f"without {tuning}: {error.what}" for tuning, error in failed.items()]
+
+
+async def _flavors(question: CostQuestion, gathering: Gathering) -> tuple[list[Flavor], float | None]:
+    """Return the flavors to look at and the age of their prices. Raises what find_place raises of hardware."""
+    if question.hardware == LOCAL or not gathering.token or gathering.is_offline:
+        await find_place(Wish(question.hardware), gathering, 1, may_be_open=True)
+        return [], None
+    flavors, age_s = await gathering.hub.flavors(gathering.token)
+    if question.hardware == AUTO:
+        return flavors, age_s
+    place = await find_place(Wish(question.hardware), gathering, 1, may_be_open=True)
+    return [place.flavor] if place.flavor else [], age_s
+
+
+async def _works(
+    question: CostQuestion, recipes: Sequence[Recipe], gathering: Gathering
+) -> tuple[list[Workload], Flavor]:
+    """Return the work of each recipe, and this machine."""
+    if question.rows is not None and question.tokens_per_row is not None:
+        size, known = (
+            stated_size(question.rows, question.tokens_per_row),
+            await find_known(recipes[0], _HERE, gathering),
+        )
+        return _each(recipes, size, known, None)
+    facts, known = await gather_all(recipes[0], _HERE, gathering, is_agreed=False)
+    if facts.data.rows_checked and not facts.data.rows_kept:
+        problem = next((each.message for each in facts.data.problems), "")
+        raise InvalidArguments(
+            f"No row of {facts.data.name} is left to train on. {problem}".strip(),
+            next_step=f"{call(ToolName.VALIDATE_DATASET, dataset=question.asked.dataset)} says more. Nothing was started.",
+        )
+    return _each(recipes, measured_size(recipes[0], facts.data), known, facts.max_length)
+
+
+def _each(
+    recipes: Sequence[Recipe], size: DataSize, known: Known, max_length: int | None
+) -> tuple[list[Workload], Flavor]:
+    if known.shapes is None:
+        assert known.error is not None
+        raise known.error
+    assert known.machine is not None
+    length = max_length or fitting_length(size, known.shapes.model.context)
+    return [Workload(_with_length(recipe, length), known.shapes, size) for recipe in recipes], known.machine
+
+
+def _with_length(recipe: Recipe, length: int) -> Recipe:
+    if recipe.max_length_given or "max_length" not in recipe.config:
+        return recipe
+    return replace(recipe, config={**recipe.config, "max_length": length})
+
+
+def _few(
+    found: Sequence[Option], machines: Mapping[str, Flavor], question: CostQuestion, *, alone: bool
+) -> list[Option]:
+    """Return the best of one tuning: the cheapest and the fastest, alone also the best value and the next cheapest.
+
+    Where nothing can be tried it is what is nearest to fitting, with the reason.
+    """
+    quick = [each for each in found if is_quick_enough(each, machines)] or list(found)
+    fitting = [each for each in quick if each.verdict == "fits"] or [each for each in quick if each.possible]
+    if not fitting:
+        return sorted(quick, key=lack)[: _NEAREST if alone else 1]
+    fitting = [each for each in fitting if not _is_above(each, question)] or fitting
+    best = [cheapest(fitting), fastest(fitting), *([best_value(fitting), *sorted(fitting, key=_rank)] if alone else ())]
+    known = [each for each in best if each is not None] or fitting
+    return list({(each.hardware, each.tuning): each for each in known}.values())[: MOST_OPTIONS if alone else 2]
+
+
+def _rank(found: Option) -> tuple[int, Decimal, float]:
+    unknown = Decimal("Infinity")
+    money = unknown if found.usd_expected is None else found.usd_expected
+    return _VERDICTS.index(found.verdict), money, found.hours_low or float("inf")
+
+
+def _ceiling(found: Option, question: CostQuestion) -> Decimal:
+    return ceiling(found.micro_usd_per_minute, found.timeout_s or 0, question.attempts)
+
+
+def _is_above(found: Option, question: CostQuestion) -> bool:
+    return question.cap is not None and _ceiling(found, question) > question.cap
+
+
+def _with_cap(found: Option, question: CostQuestion) -> Option:
+    if question.cap is None or not _is_above(found, question):
+        return found
+    note = f"its ceiling {at_most(_ceiling(found, question))} is above max_cost_usd {in_usd(question.cap)}"
+    return replace(found, reason=f"{found.reason}; {note}")
+
+
+def _course(work: Workload) -> str:
+    """Return in words what is trained: the rows, their length, the steps."""
+    job = work.job()
+    answers = f", answers of up to {job.completion} tokens" if job.completion else ""
+    rows = f"{job.rows} rows" if work.size.rows is not None else "an unknown number of rows"
+    return (
+        f"{rows} of {job.tokens_per_row:.0f} tokens in the mean and {job.longest} at most{answers}, "
+        f"batch_size {work.recipe.batch_size}: {job.steps} steps"
+    )
