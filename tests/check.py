@@ -25,6 +25,8 @@ OF_THEIR_OWN = {
 def steps(fast: bool) -> dict[str, list[str]]:
     """Return every step by name, in the order they run."""
     python = sys.executable
+    # A file's tests share what they have made, and much of their time is waiting for jobs.
+    pytest = [python, "-m", "pytest", "-q", "-n", "auto", "--dist", "loadfile"]
     formatting = ["ruff", "format", *(["--check"] if "CI" in os.environ else []), "."]
     checks = {
         "format": formatting,
@@ -34,12 +36,12 @@ def steps(fast: bool) -> dict[str, list[str]]:
         "documents": [python, "docs/generate", "--check"],
     }
     if fast:
-        return checks | {"tests": [python, "-m", "pytest", "-q", "-m", "not training"]}
+        return checks | {"tests": [*pytest, "-m", "not training"]}
     for template, variable in ENVIRONMENTS.items():
         os.environ[variable] = str(interpreter_of(template))  # the tests need no second one
     return checks | {
         **{f"types of {group}": types_of(group) for group in ("templates", *OF_THEIR_OWN)},
-        "tests": [python, "-m", "pytest", "-q"],
+        "tests": pytest,
     }
 
 

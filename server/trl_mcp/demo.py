@@ -52,12 +52,12 @@ def run_demo(model: str | None, dataset: str | None) -> int:
     settings = Settings.from_environ(os.environ)
     try:
         return anyio.run(_demo, console, settings, model, dataset)
-    except (TrlMcpError, _DemoFailed) as error:
+    except (TrlMcpError, DemoFailed) as error:
         console.print(str(error), style="red", markup=False, highlight=False)
         return 1
 
 
-class _DemoFailed(Exception):
+class DemoFailed(Exception):
     """The demo cannot go on; the message says why."""
 
 
@@ -69,7 +69,7 @@ async def _demo(console: Console, settings: Settings, model: str | None, dataset
     run = _demo_run(model, data, is_tiny=dataset is None)
     server = StdioServerParameters(command=sys.executable, args=["-m", "trl_mcp"], env=dict(settings.environ))
     async with Client(stdio_client(server)) as client:
-        job_id = await _submit(console, client, run)
+        job_id = await submit_plan(console, client, run)
         status = await _follow(console, client, job_id)
         losses = await _losses(client, job_id)
         samples = await _samples(client, job_id)
@@ -117,24 +117,24 @@ async def _tiny_model(console: Console, settings: Settings, data: Path, seed: in
             await anyio.sleep(0.2)
     if job.stage is not Stage.COMPLETED:
         tail = (await backend.logs(job.id, tail=15)).lines
-        raise _DemoFailed("\n".join(["The tiny model could not be made.", job.message, *tail]))
+        raise DemoFailed("\n".join(["The tiny model could not be made.", job.message, *tail]))
     return job.output_path
 
 
 async def _call(client: Client, tool: ToolName, **arguments: object) -> Answers:
     result = await client.call_tool(tool.value, dict(arguments))
     if result.is_error:
-        raise _DemoFailed("\n".join(getattr(block, "text", "") for block in result.content))
+        raise DemoFailed("\n".join(getattr(block, "text", "") for block in result.content))
     return cast(Answers, result.structured_content)
 
 
-async def _submit(console: Console, client: Client, run: DemoRun) -> str:
+async def submit_plan(console: Console, client: Client, run: DemoRun) -> str:
     """Show the plan, then start it and return the job's id."""
     plan = await _call(client, ToolName.SUBMIT_TRAINING, **run.arguments, dry_run=True)
     for name, words in _shown(plan):
         console.print(f"[bold]{name}[/bold]  {escape(words)}", highlight=False)
     if plan["status"] == "refused":
-        raise _DemoFailed("\n".join(finding["message"] for finding in plan["findings"]))
+        raise DemoFailed("\n".join(finding["message"] for finding in plan["findings"]))
     started = await _call(client, ToolName.START_JOB, id=plan["plan_id"])
     console.print(f"[bold]job[/bold]  {started['job_id']} {started['status']}", highlight=False)
     return started["job_id"]
@@ -170,7 +170,7 @@ async def _follow(console: Console, client: Client, job_id: str) -> Answers:
             await anyio.sleep(0.3)
     if status["stage"] != Stage.COMPLETED:
         cause = status.get("diagnosis", {})
-        raise _DemoFailed(f"The job ended in {status['stage']}: {cause.get('cause', '')} {cause.get('evidence', '')}")
+        raise DemoFailed(f"The job ended in {status['stage']}: {cause.get('cause', '')} {cause.get('evidence', '')}")
     return status
 
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from _job.device import TrainingDevice
-from _job.models import loading_arguments, trainable_model
+from _job.models import four_bits, loading_arguments, trainable_model
 from _job.samples import SAMPLE_TOKENS, SamplePrompt, evaluated, padded_batch
 
 STEP_CLASS = "AutoModelForTokenClassification"
@@ -18,16 +18,26 @@ def load_step_model(run: dict[str, Any], device: TrainingDevice, tokenizer: Any)
     """Return a model with two labels for each token, wrong and right: a whole one, or an adapter on its base."""
     import transformers
 
-    model = trainable_model(run, device, STEP_CLASS, num_labels=STEP_LABELS)
+    head = step_head(run, device)
+    model = trainable_model(run, device, STEP_CLASS, **head)
     if isinstance(model, str):
         # The new head must not depend on chance.
         transformers.set_seed(run["config"].get("seed", 42))
         model_class = getattr(transformers, STEP_CLASS)
-        model = model_class.from_pretrained(model, num_labels=STEP_LABELS, **loading_arguments(run, device))
+        model = model_class.from_pretrained(model, **loading_arguments(run, device) | head)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     model.config.get_text_config().pad_token_id = tokenizer.pad_token_id
     return model
+
+
+def step_head(run: dict[str, Any], device: TrainingDevice) -> dict[str, Any]:
+    """Return what loading needs for the new head: how many labels it has, and that it is never kept in 4 bits."""
+    if run["tuning"] != "qlora":
+        return {"num_labels": STEP_LABELS}
+    quantization = four_bits(device)
+    quantization.llm_int8_skip_modules = list(HEADS)
+    return {"num_labels": STEP_LABELS, "quantization_config": quantization}
 
 
 def spare_heads(adapter: Any) -> Any:

@@ -115,7 +115,7 @@ TEACHING = {"beta": 0.5, "teacher_model": TEACHER}
 REWARDED = {"rewards": ["digits"], "reward_code": DIGITS}
 LESSONS: Mapping[str, Lesson] = {
     "sft": Lesson(
-        lambda: answered(KNOWN), "loss", falls_to(0.1), (5e-3, 1e-2), 150, 16, base=TINY, settings={"warmup_steps": 10}
+        lambda: answered(KNOWN), "loss", falls_to(0.3), (5e-3, 1e-2), 150, 16, base=TINY, settings={"warmup_steps": 10}
     ),
     "dpo": Lesson(
         preferred,

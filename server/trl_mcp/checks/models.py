@@ -1,0 +1,126 @@
+"""Checks of the model: whether it can be trained, is far enough for the method, and may be used so."""
+
+import re
+
+from trl_mcp.checks.check import Check, Fault, Gathered
+from trl_mcp.values import ModelReport, Severity, ToolName, call
+
+_WEIGHTS = (".safetensors", ".bin")
+# They learn to prefer among answers, and so need a model that gives answers. ORPO is made to begin with a base model.
+_NEEDS_ANSWERS = frozenset({"dpo", "kto", "cpo", "grpo", "rloo", "online_dpo", "ppo"})
+_INSTRUCTED = re.compile(
+    r"(?:^|[-_.])(?:instruct|chat|it|sft|dpo|kto|orpo|rl|rlhf|thinking|assistant)(?:$|[-_.\d])", re.IGNORECASE
+)
+_BASE = re.compile(r"(?:^|[-_.])(?:base|pt|pretrain(?:ed)?)(?:$|[-_.])", re.IGNORECASE)
+_FEW_BITS = re.compile(r"[-_.](?:[2-8]-?bit|mxfp4|nvfp4|q[2-8])(?:$|[-_.])", re.IGNORECASE)
+_NO_DERIVATIVES = re.compile(r"(?:^|-)nd(?:$|-)")
+# "... to improve any other large language model": LLAMA 2 and Llama 3 Community License, 1.b.v; Llama 3.1 dropped it.
+_OWN_FAMILY_ONLY = frozenset({"llama2", "llama3"})
+
+
+def no_weights(gathered: Gathered) -> Fault | None:
+    """Find a repository without weights that can be loaded for training."""
+    files, name = gathered.model.files, gathered.model.name
+    if not files or any(file.endswith(_WEIGHTS) for file in files):
+        return None
+    what = "only GGUF files, which are for inference" if any(f.endswith(".gguf") for f in files) else "no weights"
+    return Fault(
+        f"{name} holds {what}: there is nothing that can be trained.",
+        f"Name the model it was made from{f', {gathered.model.base_model}' if gathered.model.base_model else ''}.",
+    )
+
+
+def not_trainable(gathered: Gathered) -> Fault | None:
+    """Find full fine-tuning of quantised weights, and weights that only MLX reads."""
+    model, shape = gathered.model, gathered.shape
+    instead = f", {model.base_model}," if model.base_model else ""
+    if model.library == "mlx" and _FEW_BITS.search(model.name):
+        return Fault(
+            f"{model.name} is quantised for MLX, which TRL cannot load.",
+            f"Name the 16-bit model it was made from{instead} instead.",
+        )
+    if shape is None or not shape.quantization or gathered.recipe.tuning != "full":
+        return None
+    return Fault(
+        f"{model.name} is quantised ({shape.quantization}); such weights cannot be trained themselves.",
+        f'Use tuning="lora", or name the 16-bit model it was made from{instead} instead.',
+    )
+
+
+def never_instructed(gathered: Gathered) -> Fault | None:
+    """Find preference tuning or learning from rewards on a model that was never taught to answer."""
+    recipe = gathered.recipe
+    if recipe.method not in _NEEDS_ANSWERS or recipe.model.id in recipe.made_by or not is_base(gathered.model):
+        return None
+    first = call(ToolName.SUBMIT_TRAINING, method="sft", model=recipe.model.id, dataset="<conversations>")
+    return Fault(
+        f"{gathered.model.name} looks like a base model that was never instruction-tuned; {recipe.method} improves "
+        "answers that a model can give already.",
+        f"Teach it to answer first, {first}, and give that job's id as model; or take the family's instruct model.",
+    )
+
+
+def is_base(model: ModelReport) -> bool:
+    """Tell whether a model was never instruction-tuned, as far as its name and its chat template say."""
+    name = model.name.rpartition("/")[2]
+    if _INSTRUCTED.search(name):
+        return False
+    return model.has_chat_template is False or bool(_BASE.search(name))
+
+
+def licence_forbids(gathered: Gathered) -> Fault | None:
+    """Find a licence on a model's card that does not allow what is asked."""
+    model, recipe = gathered.model, gathered.recipe
+    if gathered.is_published and _NO_DERIVATIVES.search(model.licence):
+        return Fault(
+            f"The licence of {model.name}, {model.licence}, does not allow to publish what is made of it.",
+            "Keep the result private (private=true), or take a model whose licence allows derivatives.",
+        )
+    teacher = gathered.others.get(recipe.teacher.id) if recipe.teacher else None
+    if teacher is None or teacher.licence not in _OWN_FAMILY_ONLY or model.licence == teacher.licence:
+        return None
+    return Fault(
+        f"The licence of the teacher {teacher.name}, {teacher.licence}, does not allow to improve models of other "
+        "families with its answers.",
+        "Take a teacher whose licence allows it, such as one of Llama 3.1 or later, Qwen3 or SmolLM3.",
+    )
+
+
+MODEL_CHECKS = (
+    Check(
+        code="model.exists",
+        severity=Severity.ERROR,
+        looks_for="a model repository without weights for transformers",
+        why="The job would fail once its GPU runs.",
+        fix="Name the model that the files were made from.",
+        source="the Hub's list of files",
+        find=no_weights,
+    ),
+    Check(
+        code="model.trainable",
+        severity=Severity.ERROR,
+        looks_for="full fine-tuning of a quantised model, or a model quantised for MLX",
+        why="The trainer refuses it: quantised weights have no gradients.",
+        fix='Use tuning="lora", or the 16-bit model.',
+        source="validate_quantization_for_training in transformers 5.23.0",
+        find=not_trainable,
+    ),
+    Check(
+        code="model.base",
+        severity=Severity.WARNING,
+        looks_for="preference tuning or learning from rewards on a model that was never instruction-tuned",
+        why="It has no answers yet that could be preferred or rewarded.",
+        fix="Run sft first and give its job id as model.",
+        source="the order of SFT, then preferences, of TRL's documentation",
+        find=never_instructed,
+    ),
+    Check(
+        code="model.licence",
+        severity=Severity.ERROR,
+        looks_for="a licence that forbids publishing derivatives, or teaching models of other families",
+        why="The result could not be used lawfully.",
+        fix="Keep the result private, or take another model or teacher.",
+        source="CC BY-ND 4.0 section 2.a.1; Llama 2 and Llama 3 Community License 1.b.v",
+        find=licence_forbids,
+    ),
+)
