@@ -39,6 +39,13 @@ class Settings:
             "the client cannot ask",
         },
     )
+    allows_local_code: bool = field(
+        default=False,
+        metadata={
+            "env": "TRL_MCP_ALLOW_LOCAL_CODE",
+            "help": "1: jobs on this machine may run code that a caller has written (reward_code)",
+        },
+    )
     hub_endpoint: str = field(
         default="https://huggingface.co", metadata={"env": "HF_ENDPOINT", "help": "the address of the Hugging Face Hub"}
     )
@@ -61,6 +68,7 @@ class Settings:
             max_usd_per_job=_usd(environ, "TRL_MCP_MAX_USD_PER_JOB"),
             max_usd_per_day=_usd(environ, "TRL_MCP_MAX_USD_PER_DAY"),
             asks_person=_is(environ, "TRL_MCP_CONFIRM", "elicit"),
+            allows_local_code=_is(environ, "TRL_MCP_ALLOW_LOCAL_CODE", "1"),
             hub_endpoint=_address(environ, "HF_ENDPOINT", "https://huggingface.co"),
             viewer_url=_address(environ, "TRL_MCP_VIEWER_URL", "https://datasets-server.huggingface.co")
             if environ.get("TRL_MCP_VIEWER_URL")

@@ -27,6 +27,7 @@ def distilled(student: str, licence: str) -> Gathered:
 FIRES: dict[str, tuple[Gathered, str]] = {
     "model.exists": (gathered(model=report(files=("model-q4.gguf", "config.json"))), "only GGUF files"),
     "model.trainable": (gathered(asked={"tuning": "full"}, shape=replace(SHAPE, quantization="gptq")), "gptq"),
+    "model.encoder": (gathered(shape=replace(SHAPE, encoder=True, model_type="bert")), "method reward"),
     "model.base": (gathered(model=report("Qwen/Qwen3-0.6B-Base"), asked={"method": "dpo"}), 'method="sft"'),
     "model.licence": (gathered(model=report(licence="cc-by-nc-nd-4.0"), is_published=True), "private=true"),
     "lora.lr": (gathered(asked={"learning_rate": 2e-5}), "10 times below the usual 0.0002"),
@@ -62,6 +63,7 @@ def test_a_training_that_is_right_has_no_finding() -> None:
 QUIET: dict[str, list[Gathered]] = {
     "model.exists": [gathered(model=report(files=("adapter_model.bin",))), gathered(model=report(files=()))],
     "model.trainable": [gathered(shape=replace(SHAPE, quantization="nf4")), gathered(asked={"tuning": "full"})],
+    "model.encoder": [gathered(), gathered(asked={"method": "reward"}, shape=replace(SHAPE, encoder=True))],
     "model.base": [
         gathered(asked={"method": "dpo"}),
         gathered(model=report("Qwen/Qwen3-0.6B-Base"), asked={"method": "orpo"}),

@@ -19,6 +19,7 @@ STORED: dict[str, Any] = {"model": "alice/qwen3-0.6b", "hardware": "t4-small"}
 FIRES: dict[str, dict[str, Any]] = {
     "model.exists": {"model": "alice/gguf"},
     "model.trainable": {"model": "alice/few-bits", "tuning": "full", "hardware": "l4x1", "timeout": "1h"},
+    "model.encoder": {"model": "alice/encoder", "hardware": "l4x1", "timeout": "1h"},
     "model.base": {"method": "dpo", "dataset": "alice/pairs"},
     "model.licence": {"model": "alice/no-derivatives", "private": False},
     "lora.lr": {"learning_rate": 2e-5},
@@ -40,6 +41,8 @@ def repositories(hub: EmulatedHub) -> None:
     few_bits = json.loads(stored["config.json"]) | {"quantization_config": {"quant_method": "gptq", "bits": 4}}
     hub.add_repo("alice/qwen3-0.6b", stored)
     hub.add_repo("alice/few-bits", stored | {"config.json": json.dumps(few_bits)})
+    encoder = json.loads(stored["config.json"]) | {"model_type": "bert", "architectures": ["BertForMaskedLM"]}
+    hub.add_repo("alice/encoder", stored | {"config.json": json.dumps(encoder)})
     hub.add_repo("alice/gguf", {"config.json": '{"model_type": "qwen3"}', "model-Q4_K_M.gguf": "GGUF"})
     hub.add_repo("alice/no-derivatives", MODEL_FILES | {"README.md": LICENCE})
     hub.add_repo("alice/chat", MODEL_FILES | {"chat_template.jinja": "{{ messages }}"})

@@ -140,6 +140,7 @@ _PERMISSION = (
         Severity.ERROR,
         ("auth.jobs", "a token that may not run jobs in the namespace", "the permission named"),
         ("auth.write", "a token that may not write to the output repository", "another output_repo"),
+        ("auth.local_code", "reward_code on a machine whose operator has not allowed it", "TRL_MCP_ALLOW_LOCAL_CODE"),
         ("tracking.secret", "a tracker whose key the operator has not given", "TRL_MCP_SECRETS"),
     ),
     *_at(

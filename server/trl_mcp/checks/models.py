@@ -8,6 +8,7 @@ from trl_mcp.values import ModelReport, Severity, ToolName, call
 _WEIGHTS = (".safetensors", ".bin")
 # They learn to prefer among answers, and so need a model that gives answers. ORPO is made to begin with a base model.
 _NEEDS_ANSWERS = frozenset({"dpo", "kto", "cpo", "grpo", "rloo", "online_dpo", "ppo"})
+_SCORES_ONLY = frozenset({"reward", "prm"})
 _INSTRUCTED = re.compile(
     r"(?:^|[-_.])(?:instruct|chat|it|sft|dpo|kto|orpo|rl|rlhf|thinking|assistant)(?:$|[-_.\d])", re.IGNORECASE
 )
@@ -44,6 +45,17 @@ def not_trainable(gathered: Gathered) -> Fault | None:
     return Fault(
         f"{model.name} is quantised ({shape.quantization}); such weights cannot be trained themselves.",
         f'Use tuning="lora", or name the 16-bit model it was made from{instead} instead.',
+    )
+
+
+def only_encodes(gathered: Gathered) -> Fault | None:
+    """Find a model that writes no text, under a method whose model has to."""
+    shape, method = gathered.shape, gathered.recipe.method
+    if shape is None or not shape.encoder or method in _SCORES_ONLY:
+        return None
+    return Fault(
+        f"{gathered.model.name} ({shape.model_type or 'an encoder'}) reads text and writes none; {method} trains models that write.",
+        "Take a decoder-only model such as Qwen/Qwen3-0.6B, or method reward, which encoders can be trained with.",
     )
 
 
@@ -104,6 +116,15 @@ MODEL_CHECKS = (
         fix='Use tuning="lora", or the 16-bit model.',
         source="validate_quantization_for_training in transformers 5.23.0",
         find=not_trainable,
+    ),
+    Check(
+        code="model.encoder",
+        severity=Severity.ERROR,
+        looks_for="a model that only encodes (BERT and its kin), under a method whose model has to write",
+        why="Its class has no head that writes text; the trainer fails as it loads it.",
+        fix="Take a decoder-only model, or method reward.",
+        source="AutoModelForCausalLM in transformers 5.23.0",
+        find=only_encodes,
     ),
     Check(
         code="model.base",

@@ -3,10 +3,24 @@
 from trl_mcp.context import CallContext
 from trl_mcp.estimate.money import at_most, in_usd
 from trl_mcp.plan.money import day_finding
+from trl_mcp.plan.place import LOCAL
 from trl_mcp.plan.plan import Plan
+from trl_mcp.render.script import read_run
+from trl_mcp.settings import Settings
 from trl_mcp.values import Finding, Severity
 
 _NOT_ASKED = "Use a client that can ask (MCP elicitation), or let the operator unset TRL_MCP_CONFIRM."
+
+
+def local_code_findings(plan: Plan, settings: Settings) -> list[Finding]:
+    """Return an error where a job on this machine would run a caller's code and the operator has not allowed that."""
+    if plan.namespace != LOCAL or settings.allows_local_code or plan.kind != "training":
+        return []
+    if read_run(plan.script).get("reward_code") is None:
+        return []
+    message = "reward_code would run on this machine, which its operator has not allowed."
+    fix = "Let the operator set TRL_MCP_ALLOW_LOCAL_CODE=1 for the server, or name a flavor of Hugging Face Jobs."
+    return [Finding("auth.local_code", Severity.ERROR, message, fix)]
 
 
 async def day_findings(plan: Plan, context: CallContext) -> list[Finding]:

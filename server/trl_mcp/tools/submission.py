@@ -20,7 +20,7 @@ from trl_mcp.plan.place import AUTO
 from trl_mcp.plan.plan import Plan
 from trl_mcp.plan.tracking import dashboard_url, tracking_environment
 from trl_mcp.schema import Result
-from trl_mcp.tools.agreeing import day_findings, obstacles
+from trl_mcp.tools.agreeing import day_findings, local_code_findings, obstacles
 from trl_mcp.values import Finding, Severity, ToolName, call
 
 WAIT_SECONDS = 20
@@ -93,8 +93,9 @@ def usd(amount: float | None) -> Decimal | None:
 
 async def carry_out(plan: Plan, consent: Consent, context: CallContext) -> SubmissionResult:
     """Refuse a plan that has error findings, keep it where nobody agreed to it yet, else start it."""
-    money = money_findings(plan, consent.max_cost_usd, context.server.settings)
-    plan = plan.model_copy(update={"findings": (*accepted(plan.findings, consent.accept), *money)})
+    settings = context.server.settings
+    firm = [*money_findings(plan, consent.max_cost_usd, settings), *local_code_findings(plan, settings)]
+    plan = plan.model_copy(update={"findings": (*accepted(plan.findings, consent.accept), *firm)})
     if plan.is_refused:
         return _refused(plan)
     covered = consent.covers(plan)

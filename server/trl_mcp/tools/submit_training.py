@@ -43,7 +43,7 @@ class SubmitTraining(Arguments):
         'text with {columns} or "answer | after ####"; role.bot=assistant names a speaker',
     )
     system_prompt: str | None = Field(None, description="put before every conversation")
-    tuning: Literal["lora", "qlora", "full"] = Field("lora", description="Default lora; qlora needs a GPU")
+    tuning: Literal["lora", "qlora", "full"] = Field("lora", description="Default lora")
     epochs: Annotated[float, Field(ge=0)] | None = Field(
         None, description="Default: the method's; max_steps in trainer_args wins"
     )
