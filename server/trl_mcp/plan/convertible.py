@@ -1,0 +1,218 @@
+"""What is known of a model that is to become GGUF files: its weights' config and size, an adapter's base."""
+
+import json
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import prod
+from pathlib import Path
+from typing import Any, cast
+
+from anyio import to_thread
+
+from trl_mcp.data.fingerprint import fingerprint
+from trl_mcp.errors import HubUnreachable, InvalidArguments, NotFound
+from trl_mcp.plan.place import Gathering
+from trl_mcp.recipes.gguf import sixteen_bit_twin
+from trl_mcp.recipes.references import ModelReference, model_reference
+
+_WEIGHTS = "model*.safetensors"
+_ADAPTER_CONFIG = "adapter_config.json"
+_LENGTH = struct.Struct("<Q")
+_LONGEST_HEADER = 100_000_000
+# Up to this size the job computes in 32 bits.
+_WIDE_PARAMETERS = 1_000_000_000
+_SIXTEEN, _THIRTY_TWO = 2, 4
+
+Tensors = Mapping[str, tuple[str, tuple[int, ...]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Convertible:
+    """A model to convert. `config` is that of its weights, of an adapter that of `base`; empty where it was not read.
+
+    `tokens` is how many the tokenizer knows, `rows` how many embeddings there are; 0 where that was not looked at.
+    """
+
+    reference: ModelReference
+    fingerprint: str
+    base: ModelReference | None = None
+    config: Mapping[str, object] = field(default_factory=dict[str, object])
+    parameters: int = 0
+    bytes_each: int = _SIXTEEN
+    tokens: int = 0
+    rows: int = 0
+    peft_type: str = ""
+
+
+async def inspect_convertible(text: str, base: str | None, gathering: Gathering) -> Convertible:
+    """Return what files and Hub say of a model without loading it.
+
+    Raises NotFound, InvalidArguments, HubError for a model that cannot be used, HubUnreachable where the Hub does not
+    answer or may not be asked.
+    """
+    reference = model_reference(text)
+    base_reference = model_reference(base) if base else None
+    if reference.is_folder:
+        found = await to_thread.run_sync(_in_folder, reference, base_reference)
+    else:
+        found = await _on_hub(reference, base_reference, gathering)
+    return found if found.base is None else await _with_base(found, found.base, gathering)
+
+
+async def _with_base(found: Convertible, base: ModelReference, gathering: Gathering) -> Convertible:
+    """Return an adapter with what is known of its base's weights."""
+    twin = ModelReference(sixteen_bit_twin(base.id), base.revision, base.is_folder)
+    base = base if twin.id == base.id else ModelReference(twin.id)
+    if base.is_folder:
+        weights = await to_thread.run_sync(_in_folder, base, None)
+    else:
+        weights = await _on_hub(base, None, gathering)
+    if weights.base is not None:
+        raise InvalidArguments(
+            f'The base "{base.short_name}" is itself an adapter.',
+            next_step="Name the whole model under it as base_model. Nothing was started.",
+        )
+    return Convertible(
+        reference=found.reference,
+        fingerprint=f"{found.fingerprint} on {weights.fingerprint}",
+        base=weights.reference,
+        config=weights.config,
+        parameters=weights.parameters,
+        bytes_each=weights.bytes_each,
+        peft_type=found.peft_type,
+    )
+
+
+def _in_folder(reference: ModelReference, base: ModelReference | None) -> Convertible:
+    folder = Path(reference.id)
+    if not folder.is_dir():
+        raise NotFound(
+            f'There is no model folder "{folder.name}" at the path given.',
+            allowed="model is the absolute path of a folder, a Hub id, or the id of a finished job.",
+            next_step="Nothing was started.",
+        )
+    if (folder / _ADAPTER_CONFIG).is_file():
+        config = _read_json(folder / _ADAPTER_CONFIG)
+        return Convertible(
+            reference,
+            fingerprint(folder),
+            base=base or _named_base(reference, str(config.get("base_model_name_or_path") or ""), config),
+            peft_type=str(config.get("peft_type") or ""),
+        )
+    if base is not None:
+        raise _no_adapter(reference)
+    if not (folder / "config.json").is_file():
+        raise InvalidArguments(
+            f'"{folder.name}" has neither a config.json nor an adapter_config.json: it is no model.',
+            next_step="Give the folder that save_pretrained has written. Nothing was started.",
+        )
+    config = _read_json(folder / "config.json")
+    tensors = {name: entry for path in sorted(folder.glob(_WEIGHTS)) for name, entry in _tensors(path).items()}
+    if not tensors:
+        raise InvalidArguments(
+            f'"{folder.name}" has no weights as safetensors (model.safetensors).',
+            next_step="Save the model anew with save_pretrained. Nothing was started.",
+        )
+    tokens = _tokens(folder)
+    return _whole(reference, fingerprint(folder), config, tensors, tokens=tokens)
+
+
+async def _on_hub(reference: ModelReference, base: ModelReference | None, gathering: Gathering) -> Convertible:
+    if gathering.is_offline:
+        raise HubUnreachable("The server is set to stay offline.")
+    model = await gathering.hub.model(gathering.token, reference.id, reference.revision)
+    pinned = ModelReference(reference.id, model.sha)
+    name = f"{reference.id}@{model.sha}"
+    if model.is_adapter:
+        return Convertible(pinned, name, base=base or _named_base(reference, model.base_model, {}))
+    if base is not None:
+        raise _no_adapter(reference)
+    weights = await gathering.hub.model_weights(gathering.token, reference.id, model.sha)
+    if weights.tensors is None:
+        raise InvalidArguments(
+            f"{reference.id} has no weights as safetensors.",
+            next_step="Name a revision that has them. Nothing was started.",
+        )
+    return _whole(pinned, name, weights.config, weights.tensors)
+
+
+def _whole(
+    reference: ModelReference, name: str, config: Mapping[str, object], tensors: Tensors, *, tokens: int = 0
+) -> Convertible:
+    parameters = sum(prod(shape) for _, shape in tensors.values())
+    rows = [shape[0] for tensor, (_, shape) in tensors.items() if tensor.endswith("embed_tokens.weight")]
+    return Convertible(
+        reference,
+        name,
+        config=config,
+        parameters=parameters,
+        bytes_each=_THIRTY_TWO if parameters <= _WIDE_PARAMETERS else _SIXTEEN,
+        tokens=tokens,
+        rows=max(rows, default=0),
+    )
+
+
+def _named_base(reference: ModelReference, name: str, config: Mapping[str, object]) -> ModelReference:
+    """Return the base that an adapter names. Raises InvalidArguments where it names none that can be reached."""
+    if not name or (Path(name).is_absolute() and not Path(name).is_dir()):
+        what = f'"{Path(name).name}", is not where it was' if name else "is not named"
+        raise InvalidArguments(
+            f"The base of the adapter {reference.short_name} {what}.",
+            next_step="Name it as base_model: a folder or a Hub id. Nothing was started.",
+        )
+    base = model_reference(name)
+    revision = config.get("revision")
+    return ModelReference(base.id, str(revision), base.is_folder) if revision and not base.is_folder else base
+
+
+def _no_adapter(reference: ModelReference) -> InvalidArguments:
+    return InvalidArguments(
+        f"{reference.short_name} is a whole model and needs no base_model.",
+        next_step="Leave base_model out. Nothing was started.",
+    )
+
+
+def _tensors(path: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Return type and shape of what a safetensors file holds. Raises InvalidArguments where it is none."""
+    try:
+        with path.open("rb") as stream:
+            (length,) = _LENGTH.unpack(stream.read(_LENGTH.size))
+            header = json.loads(stream.read(min(length, _LONGEST_HEADER)))
+        return {
+            str(name): (str(entry["dtype"]), tuple(entry["shape"]))
+            for name, entry in header.items()
+            if name != "__metadata__"
+        }
+    except (ValueError, struct.error, KeyError, TypeError, AttributeError):
+        raise InvalidArguments(
+            f"{path.name} in {path.parent.name} is no safetensors file, or only the beginning of one.",
+            next_step="Write it anew. Nothing was started.",
+        ) from None
+
+
+def _tokens(folder: Path) -> int:
+    """Return how many tokens the tokenizer of a folder knows, by the highest id; 0 where it is kept otherwise."""
+    path = folder / "tokenizer.json"
+    if not path.is_file():
+        return 0
+    content = _read_json(path)
+    model, added = content.get("model"), content.get("added_tokens")
+    words = cast(Mapping[str, Any], model).get("vocab") if isinstance(model, dict) else None
+    ids = list(cast(Mapping[str, int], words).values()) if isinstance(words, dict) else []
+    ids += [int(each["id"]) for each in cast(list[Mapping[str, Any]], added or [])]
+    return max(ids, default=-1) + 1
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        content = error
+    if not isinstance(content, dict):
+        why = f"is not JSON: {content}" if isinstance(content, ValueError) else "is no JSON object"
+        raise InvalidArguments(
+            f"{path.name} in {path.parent.name} {why}.",
+            next_step="Mend it, or give another model. Nothing was started.",
+        )
+    return cast(dict[str, Any], content)
