@@ -164,3 +164,13 @@ def test_without_a_pace_there_is_no_time_left(events: list[ProgressEvent]) -> No
 
 def test_at_the_last_step_no_time_is_left() -> None:
     assert summarize([log(90, elapsed_s=9.0), log(100, elapsed_s=10.0)]).eta_s == 0
+
+
+def test_the_files_of_a_conversion_are_those_of_its_last_line() -> None:
+    made = ProgressEvent("file", {"kind": "file", "name": "a-Q8_0.gguf", "bytes": 7, "agreement": 0.99})
+    end = ProgressEvent(
+        "end", {"kind": "end", "files": [{"name": "a-F16.gguf", "bytes": 9}], "ollama_run": "ollama run a"}
+    )
+    assert [file["name"] for file in summarize([made]).files] == ["a-Q8_0.gguf"]
+    over = summarize([made, end])
+    assert ([file["name"] for file in over.files], over.ollama_run) == (["a-F16.gguf"], "ollama run a")

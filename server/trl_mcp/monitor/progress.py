@@ -65,6 +65,8 @@ class Progress:
     error: str = ""
     pushed: str = ""
     warnings: tuple[str, ...] = ()
+    files: tuple[dict[str, Any], ...] = ()
+    ollama_run: str = ""
 
     @property
     def percent(self) -> float:
@@ -95,7 +97,19 @@ def summarize(events: Iterable[ProgressEvent]) -> Progress:
         error=errors[-1] if errors else "",
         pushed=next((str(event.fields.get("url", "")) for event in reversed(events) if event.kind == "push"), ""),
         warnings=_warnings(events),
+        files=_files(events),
+        ollama_run=next((str(event.fields["ollama_run"]) for event in events if "ollama_run" in event.fields), ""),
     )
+
+
+def _files(events: list[ProgressEvent]) -> tuple[dict[str, Any], ...]:
+    """Return the files a conversion has made: all of them from its last line, until then those made in this job."""
+    listed: object = next((event.fields.get("files") for event in reversed(events) if event.kind == "end"), None)
+    if isinstance(listed, list):
+        return tuple(
+            cast(list[dict[str, Any]], [each for each in cast(list[object], listed) if isinstance(each, dict)])
+        )
+    return tuple(event.fields for event in events if event.kind == "file")
 
 
 def _warnings(events: list[ProgressEvent]) -> tuple[str, ...]:

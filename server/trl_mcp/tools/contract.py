@@ -11,7 +11,7 @@ from trl_mcp.values import Finding, ToolName
 
 _LINE = 120
 _SHORT = 32
-_NOTHING = ("", None, [])
+_NOTHING: tuple[object, ...] = ("", None, [])
 
 ArgumentsT = TypeVar("ArgumentsT", bound=Arguments)
 ResultT = TypeVar("ResultT", bound=Result)

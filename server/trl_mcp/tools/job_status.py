@@ -72,6 +72,16 @@ class SampleResult(BaseModel):
     after: str | None = None
 
 
+class FileResult(BaseModel):
+    """A file that a conversion has made; `agreement` is the share of tokens that it chooses as the original does."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    bytes: int
+    agreement: float | None = None
+
+
 class JobStatusResult(Result):
     """The state of a job."""
 
@@ -100,6 +110,8 @@ class JobStatusResult(Result):
     warnings: list[str] = Field(
         default_factory=list[str], description="what the job warned of, such as a reward that teaches nothing"
     )
+    files: list[FileResult] = Field(default_factory=list[FileResult], description="of a conversion")
+    ollama_run: str | None = Field(None, description="the literal command that runs the model with Ollama")
     diagnosis: DiagnosisResult | None = None
     resume_step: int | None = Field(None, description="checkpoint that start_job goes on from")
     recent: list[str] = Field(default_factory=list[str])
@@ -204,6 +216,8 @@ def _result(report: JobReport, dashboard: str | None, recent: list[str]) -> JobS
         "output_path": job.output_path or None,
         "samples": [_sample(sample) for sample in progress.samples[:_SAMPLES]],
         "warnings": [shorten(text, _WARNING_CHARACTERS) for text in progress.warnings[:_WARNINGS]],
+        "files": [FileResult.model_validate(file) for file in progress.files],
+        "ollama_run": progress.ollama_run or None,
         "resume_step": None if job.stage is Stage.COMPLETED else progress.resume_step,
         "recent": recent,
         "next_check_s": report.next_check_s,
@@ -244,6 +258,8 @@ def _short(value: object) -> str:
 def _next_call(report: JobReport) -> str | None:
     if report.diagnosis is not None:
         return report.diagnosis.fix
+    if report.job.stage is Stage.COMPLETED and report.progress.files:
+        return None
     if report.job.stage is Stage.COMPLETED:
         return call(ToolName.JOB_LOGS, job_id=report.job.id, show="samples")
     if report.job.stage.is_terminal:
