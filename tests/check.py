@@ -1,11 +1,9 @@
 """Everything that must hold: `uv run -m tests.check`. Formats in place, except in CI."""
 
 import argparse
-import json
 import os
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -15,11 +13,8 @@ from trl_mcp.render.templates import template_source
 from trl_mcp.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[1]
-# Templates with pins of their own, and their shared modules.
-OF_THEIR_OWN = {
-    "ppo": ("ppo", ["ppo.py", "_job/ppo_*.py"]),
-    "prm": ("prm", ["prm.py", "_job/prm_*.py"]),
-}
+# One template for each set of pins; its file in tests/templates/types says which others share them.
+PINS = ("sft", "ppo", "prm")
 
 
 def steps(fast: bool) -> dict[str, list[str]]:
@@ -40,7 +35,7 @@ def steps(fast: bool) -> dict[str, list[str]]:
     for template, variable in ENVIRONMENTS.items():
         os.environ[variable] = str(interpreter_of(template))  # the tests need no second one
     return checks | {
-        **{f"types of {group}": types_of(group) for group in ("templates", *OF_THEIR_OWN)},
+        **{f"types of templates like {template}": types_of(template) for template in PINS},
         "tests": pytest,
     }
 
@@ -50,21 +45,10 @@ def interpreter_of(template: str) -> Path:
     return prepare(template_source(template), Settings.from_environ(os.environ).home, os.environ)
 
 
-def types_of(group: str) -> list[str]:
-    """Return the check of the types of templates that share their pins: those of one template, or all the others'."""
-    template, patterns = OF_THEIR_OWN.get(group, ("sft", ["*.py", "_job/*.py"]))
-    others = [path for name, (_, paths) in OF_THEIR_OWN.items() if name != group for path in paths]
-    folder = ROOT / "templates"
-    config = {
-        "include": [str(folder / pattern) for pattern in patterns],
-        "exclude": [str(folder / pattern) for pattern in others],
-        "extraPaths": [str(folder)],
-        "typeCheckingMode": "basic",
-        "pythonVersion": "3.11",
-    }
-    path = Path(tempfile.mkdtemp()) / "pyrightconfig.json"
-    path.write_text(json.dumps(config), encoding="utf-8")
-    return ["pyright", "--pythonpath", str(interpreter_of(template)), "--project", str(path)]
+def types_of(template: str) -> list[str]:
+    """Return the check of the types of the templates that share their pins with this one."""
+    project = f"tests/templates/types/{template}.json"
+    return ["pyright", "--pythonpath", str(interpreter_of(template)), "--project", project]
 
 
 def main() -> int:

@@ -27,7 +27,12 @@ hypothesis.settings.register_profile("patient", deadline=None)
 hypothesis.settings.load_profile("patient")
 
 # For each set of pins a template that has it, and the variable that names an environment made elsewhere.
-ENVIRONMENTS = {"sft": "TRAINING_PYTHON", "ppo": "TRAINING_PYTHON_PPO", "prm": "TRAINING_PYTHON_PRM"}
+ENVIRONMENTS = {
+    "sft": "TRAINING_PYTHON",
+    "ppo": "TRAINING_PYTHON_PPO",
+    "prm": "TRAINING_PYTHON_PRM",
+    "count_tokens": "TOKENS_PYTHON",
+}
 INHERITED = ("PATH", "LANG", "LC_ALL")
 # Stands where the interpreter of what counts tokens would: it answers every question with an error.
 NO_COUNTER = """#!/bin/sh
@@ -60,12 +65,17 @@ def environ(home: Path) -> Mapping[str, str]:
 @pytest.fixture
 def settings(environ: Mapping[str, str], home: Path) -> Settings:
     """The operator's settings, with a home in which tokens cannot be counted: it takes a second in every test."""
+    without_counting(home)
+    return Settings.from_environ(environ)
+
+
+def without_counting(home: Path) -> None:
+    """Let tokens not be counted by servers with this home."""
     counter = home / "envs" / "no-counter"
     counter.parent.mkdir(parents=True, exist_ok=True)
     counter.write_text(NO_COUNTER, encoding="utf-8")
     counter.chmod(0o755)
     _adopt(home, template_source("count_tokens"), str(counter))
-    return Settings.from_environ(environ)
 
 
 @pytest.fixture(scope="session")

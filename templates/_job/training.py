@@ -44,6 +44,11 @@ def watch_training(trainer: Any, run: dict[str, Any], data: TrainingData, device
     trainer.remove_callback(PrinterCallback)
     if not len(trainer.train_dataset):
         raise SystemExit("no row is left to train on: in every one the prompt alone fills max_length")
+    missing = len(data.train) - len(trainer.train_dataset)
+    if missing > 0 and not run["config"].get("packing"):
+        report(
+            "warning", message=f"{missing} of {len(data.train)} rows are not trained on: they do not fit in max_length"
+        )
     if saves_by_clock(run):
         trainer.add_callback(as_callback(CheckpointClock(run["save_minutes"])))
     facts = {

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import INHERITED, Era, WriteRows
+from tests.conftest import INHERITED, Era, WriteRows, without_counting
 from tests.estimate.stored_models import stored_files
 from tests.face.answer import Answer
 from tests.hub import EmulatedHub, Fault
@@ -35,6 +35,7 @@ def desk(shared_hub: EmulatedHub, era: Era, home: Path) -> PaidDesk:
 
 def desk_at(hub: EmulatedHub, home: Path, era: Era = "auto") -> PaidDesk:
     kept = {name: os.environ[name] for name in INHERITED if name in os.environ}
+    without_counting(home)
     own = {"HF_ENDPOINT": hub.endpoint, "HF_TOKEN": hub.tokens["alice"], "TRL_MCP_HOME": str(home)}
     own["CUDA_VISIBLE_DEVICES"] = ""  # a GPU here would be the cheapest of all
     return PaidDesk(hub, kept | own, era)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import INHERITED, Era
+from tests.conftest import INHERITED, Era, without_counting
 from tests.hub import EmulatedHub
 from tests.paid.desk import MODEL_FILES, ROWS, PaidDesk
 
@@ -21,6 +21,7 @@ def hub(tmp_path: Path) -> Generator[EmulatedHub]:
 
 @pytest.fixture
 def hub_environ(hub: EmulatedHub, home: Path, tmp_path: Path) -> Mapping[str, str]:
+    without_counting(home)
     kept = {name: os.environ[name] for name in INHERITED if name in os.environ}
     return kept | {
         "HF_ENDPOINT": hub.endpoint,

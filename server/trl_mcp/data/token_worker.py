@@ -167,13 +167,21 @@ async def make_environment(home: Path, environ: Mapping[str, str]) -> Path:
         return made
     source = str(templates_folder() / f"{TEMPLATE}.py")
     command = [sys.executable, "-P", "-m", "trl_mcp.environments", source, str(home)]
-    process = await _open(command, allowed)
-    try:
-        assert process.stdout is not None
-        said = b"".join([piece async for piece in process.stdout]).decode(errors="replace").strip()
-        code = await process.wait()
-    finally:
-        await _kill(process)
+
+    def make() -> "subprocess.CompletedProcess[bytes]":
+        return subprocess.run(
+            command,
+            env=allowed,
+            check=False,
+            start_new_session=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+
+    # It goes on when the server ends: for a client that starts a server for every call it would never be made.
+    done = await anyio.to_thread.run_sync(make, abandon_on_cancel=True)
+    said, code = done.stdout.decode(errors="replace").strip(), done.returncode
     last = said.splitlines()[-1] if said else "The environment could not be made."
     if code:
         raise NotPossible(last)

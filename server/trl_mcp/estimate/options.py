@@ -184,7 +184,8 @@ def _judge(shape: ModelShape, setup: Setup, job: Job, flavor: Flavor, needed: Me
         need, limit = limits[worst]
     words = {"fits": "fits", "tight": "may run out:", "no": "does not fit:"}[judged[worst]]
     hint = _sharding_hint(shape, setup, job, room) if judged[worst] == "no" else ""
-    return judged[worst], f"{words} {need:.1f} GB of {limit:.1f} GB {worst}, {_largest(needed)}{hint}"
+    most = "" if worst == "disk" else f", {_largest(needed)}"
+    return judged[worst], f"{words} {need:.1f} GB of {limit:.1f} GB {worst}{most}{hint}"
 
 
 def _sharding_hint(shape: ModelShape, setup: Setup, job: Job, room: float) -> str:

@@ -24,14 +24,14 @@ def plan_continuation(job: Job, script: str, given: Mapping[str, object], place:
 
     Raises InvalidArguments for a trainer argument that may not change any more, NotFound where what it reads is gone.
     """
-    run = read_run(script) if job.kind == "training" else {}
+    run = read_run(script) if job.kind in ("training", "conversion") else {}
     config = _changed_config(run, given)
     key = next_run_key(job.run) if job.stage is Stage.COMPLETED else job.run
     for name in ("model", "dataset"):
         _check_still_there(name, str(run.get(name, "")))
     repo = _next_repo(run, job.run, key)
     if run:
-        script = replace_run(script, run | {"run_key": key, "config": config} | repo)
+        script = replace_run(script, run | {"run_key": key} | ({"config": config} if "config" in run else {}) | repo)
     if not place.is_local:
         script = with_job_table(script, job_table(place.hardware, place.timeout_s, place.namespace))
     verb = "again" if job.stage is Stage.COMPLETED else "continued"
@@ -66,7 +66,7 @@ def _next_repo(run: Mapping[str, object], key_before: str, key: str) -> dict[str
 
 
 def _line(run: dict[str, object], config: Mapping[str, object]) -> str:
-    if not run:
+    if "config" not in run:
         return "the same script"
     return one_line(run | {"config": config}, Path(str(run["model"])).name)
 
@@ -87,7 +87,7 @@ def _changed_config(run: Mapping[str, object], given: Mapping[str, object]) -> d
     before = _config(run)
     if not given:
         return before
-    if not run:
+    if "config" not in run:
         raise InvalidArguments(
             "This job is no training; it has no trainer arguments.", next_step="Leave them out. Nothing was started."
         )

@@ -10,7 +10,7 @@ from trl_mcp.plan.gather import Facts
 from trl_mcp.plan.outputs import REPO_FACT, is_foreign, output_repo, repo_fact, repo_findings
 from trl_mcp.plan.place import Gathering, Place, Wish, find_place
 from trl_mcp.plan.plan import Plan, run_key
-from trl_mcp.plan.settling import gather_all, settle
+from trl_mcp.plan.settling import Known, gather_all, settle
 from trl_mcp.plan.telling import data_findings, data_line
 from trl_mcp.plan.tracking import tracking_fields
 from trl_mcp.recipes.recipe import RECIPE_VERSION, Asked, Recipe, make_recipe, one_line
@@ -46,7 +46,7 @@ async def plan_training(
     facts, known = await gather_all(recipe, place, gathering, is_agreed=wish.agreed is not None)
     key = run_key(recipe.identity | _identity(facts, place))
     named_timeout_s = place.timeout_s
-    settled = settle(_pinned(recipe, facts), place, facts, known, cap=cap, agreed=wish.agreed)
+    settled = settle(_pinned(recipe, facts, known), place, facts, known, cap=cap, agreed=wish.agreed)
     place = settled.place
     recipe = replace(settled.recipe, config=settled.recipe.config | tracking_fields(settled.recipe, place))
     repo = await output_repo(place, f"{recipe.model.short_name}-{recipe.method}-{key}", gathering)
@@ -136,11 +136,12 @@ def _header(recipe: Recipe, place: Place) -> str:
     return with_job_table(header, job_table(place.hardware, place.timeout_s, place.namespace))
 
 
-def _pinned(recipe: Recipe, facts: Facts) -> Recipe:
+def _pinned(recipe: Recipe, facts: Facts, known: Known) -> Recipe:
     """Return the recipe with the max_length that the rows call for, and each other model at its commit."""
     config = dict(recipe.config)
-    if facts.max_length is not None and not recipe.max_length_given and "max_length" in config:
-        config["max_length"] = facts.max_length
+    if not recipe.max_length_given and isinstance(usual := config.get("max_length"), int):
+        context = known.shapes.model.context if known.shapes else 0
+        config["max_length"] = facts.max_length or min(usual, context or usual)
     if recipe.teacher is not None:
         config["teacher_model_revision"] = facts.others[recipe.teacher.id].commit
     rewards = tuple(

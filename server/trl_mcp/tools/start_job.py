@@ -9,6 +9,7 @@ from trl_mcp.backends.base import Job
 from trl_mcp.context import CallContext
 from trl_mcp.errors import InvalidArguments, NotPossible
 from trl_mcp.plan.continuation import plan_continuation
+from trl_mcp.plan.gguf import KIND, ConversionAsked, plan_conversion
 from trl_mcp.plan.place import LOCAL, Wish, find_place
 from trl_mcp.plan.plan import Plan
 from trl_mcp.plan.timeouts import timeout_seconds
@@ -106,6 +107,9 @@ async def _plan(arguments: StartJob, context: CallContext) -> Plan:
 
 async def _made_again(plan: Plan, context: CallContext) -> Plan:
     """Return the plan that the same arguments make now."""
+    if plan.continues is None and plan.kind == KIND:
+        attempts = context.server.settings.attempts
+        return await plan_conversion(ConversionAsked(**plan.asked), wish_of(plan.wish), context.gathering, attempts)
     if plan.continues is None:
         attempts = context.server.settings.attempts
         return await plan_training(Asked(**plan.asked), wish_of(plan.wish), context.gathering, attempts)
