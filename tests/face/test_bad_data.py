@@ -18,8 +18,8 @@ NO_REFERENCE = "the absolute path of a data file or folder"
 
 @pytest.mark.parametrize("name", ["nowhere.jsonl", "nowhere", "null\0byte.jsonl", "n" * 300])
 async def test_a_path_where_nothing_lies_is_refused(refuses_training: Refuses, tmp_path: Path, name: str) -> None:
-    words = ["no data file or folder"] if name.isprintable() else [NO_REFERENCE]
-    await refuses_training(*words, ".jsonl", dataset=f"{tmp_path}/{name}")
+    words = ["no data file or folder", ".jsonl"] if name.isprintable() else [NO_REFERENCE]
+    await refuses_training(*words, dataset=f"{tmp_path}/{name}")
 
 
 @pytest.mark.parametrize(
