@@ -173,5 +173,5 @@ def _adopt(home: Path, script: str, python: str) -> None:
     """Let `prepare` find an environment that was made elsewhere."""
     header = environments.write_header(environments.read_header(script))
     folder = home / "envs" / hashlib.sha256(header.encode()).hexdigest()[:16]
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / "ready.json").write_text(json.dumps({"python": python, "cpu_only": False}), encoding="utf-8")
