@@ -70,7 +70,8 @@ class CallContext:
 
     def secrets(self) -> list[str]:
         """Return the values that must never leave the server."""
-        return [self.token] if self.token else []
+        handed_on = self.server.settings.secret_values.values()
+        return [*([self.token] if self.token else []), *handed_on]
 
     def hf(self, namespace: str) -> HfBackend:
         """Return Hugging Face Jobs in a namespace, with the caller's token. Raises TokenMissing."""

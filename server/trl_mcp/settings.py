@@ -1,6 +1,7 @@
 """What the operator sets, read from the environment once."""
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from decimal import Decimal, InvalidOperation
@@ -10,6 +11,9 @@ from urllib.parse import urlsplit
 import platformdirs
 
 from trl_mcp.errors import InvalidArguments
+
+_TOKEN = "HF_TOKEN"  # noqa: S105 # a name, no secret
+_VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*", re.ASCII | re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +47,15 @@ class Settings:
         default=False,
         metadata={
             "env": "TRL_MCP_ALLOW_LOCAL_CODE",
-            "help": "1: jobs on this machine may run code that a caller has written (reward_code)",
+            "help": "1: jobs on this machine may run code that a caller has written (reward_code, submit_script)",
+        },
+    )
+    secrets: tuple[str, ...] = field(
+        default=("HF_TOKEN",),
+        metadata={
+            "env": "TRL_MCP_SECRETS",
+            "help": "names of the environment variables that jobs may be given as secrets, separated by commas; "
+            "left out: `HF_TOKEN`, which is always the caller's own",
         },
     )
     hub_endpoint: str = field(
@@ -69,12 +81,18 @@ class Settings:
             max_usd_per_day=_usd(environ, "TRL_MCP_MAX_USD_PER_DAY"),
             asks_person=_is(environ, "TRL_MCP_CONFIRM", "elicit"),
             allows_local_code=_is(environ, "TRL_MCP_ALLOW_LOCAL_CODE", "1"),
+            secrets=_names(environ, "TRL_MCP_SECRETS", ("HF_TOKEN",)),
             hub_endpoint=_address(environ, "HF_ENDPOINT", "https://huggingface.co"),
             viewer_url=_address(environ, "TRL_MCP_VIEWER_URL", "https://datasets-server.huggingface.co")
             if environ.get("TRL_MCP_VIEWER_URL")
             else None,
             environ=dict(environ),
         )
+
+    @property
+    def secret_values(self) -> dict[str, str]:
+        """The secrets that jobs may be given and that are set, but for HF_TOKEN: that one is the caller's own."""
+        return {name: value for name in self.secrets if name != _TOKEN and (value := self.environ.get(name))}
 
     @property
     def is_offline(self) -> bool:
@@ -85,6 +103,15 @@ class Settings:
 def described_settings() -> list[tuple[str, str]]:
     """Return every environment variable the server reads as a setting, with what it is for."""
     return [(item.metadata["env"], item.metadata["help"]) for item in fields(Settings) if "env" in item.metadata]
+
+
+def _names(environ: Mapping[str, str], name: str, default: tuple[str, ...]) -> tuple[str, ...]:
+    if name not in environ:
+        return default
+    found = tuple(part.strip() for part in environ[name].split(",") if part.strip())
+    if wrong := [each for each in found if not _VARIABLE.fullmatch(each)]:
+        raise InvalidArguments(f"{name} names {wrong[0][:40]!r}.", allowed="Names of environment variables, by commas.")
+    return found
 
 
 def _usd(environ: Mapping[str, str], name: str) -> Decimal | None:
