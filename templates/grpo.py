@@ -83,6 +83,7 @@ def make_trainer(setup: TrainingSetup) -> Any:
         eval_dataset=setup.data.evaluation,
         processing_class=setup.processing,
         peft_config=lora_config(RUN),
+        callbacks=rewards.callbacks,
     )
 
 

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +15,7 @@ from mcp import Client
 from tests.templates.count_tokens_desk import token_python
 from trl_mcp import environments
 from trl_mcp.app import TrainingServer
+from trl_mcp.backends.dashboard import close_dashboard
 from trl_mcp.render.templates import template_source
 from trl_mcp.settings import Settings
 
@@ -31,6 +32,7 @@ ENVIRONMENTS = {
     "sft": "TRAINING_PYTHON",
     "ppo": "TRAINING_PYTHON_PPO",
     "prm": "TRAINING_PYTHON_PRM",
+    "convert_gguf": "TRAINING_PYTHON_GGUF",
     "count_tokens": "TOKENS_PYTHON",
 }
 INHERITED = ("PATH", "LANG", "LC_ALL")
@@ -51,8 +53,11 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Path:
-    return tmp_path / "home"
+def home(tmp_path: Path) -> Generator[Path]:
+    """A home that is not there yet; a dashboard that a job has got is told to end."""
+    home = tmp_path / "home"
+    yield home
+    close_dashboard(home, seconds=0)
 
 
 @pytest.fixture
@@ -75,7 +80,7 @@ def without_counting(home: Path) -> None:
     counter.parent.mkdir(parents=True, exist_ok=True)
     counter.write_text(NO_COUNTER, encoding="utf-8")
     counter.chmod(0o755)
-    _adopt(home, template_source("count_tokens"), str(counter))
+    adopt(home, template_source("count_tokens"), str(counter))
 
 
 @pytest.fixture(scope="session")
@@ -147,12 +152,12 @@ def training_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a home whose `envs` holds the environment that trains.
 
     TRAINING_PYTHON names the interpreter of such an environment where one is there already; TRAINING_PYTHON_PPO and
-    TRAINING_PYTHON_PRM name those of the methods that pin an older TRL.
+    TRAINING_PYTHON_PRM name those of the methods that pin an older TRL, TRAINING_PYTHON_GGUF the one that converts.
     """
     home = tmp_path_factory.mktemp("training_home")
     for template, variable in ENVIRONMENTS.items():
         if python := os.environ.get(variable):
-            _adopt(home, template_source(template), python)
+            adopt(home, template_source(template), python)
     environments.prepare(template_source("sft"), home, os.environ)
     return home
 
@@ -169,7 +174,7 @@ def training_python(pinned_python: Callable[[str], str]) -> str:
     return pinned_python("sft")
 
 
-def _adopt(home: Path, script: str, python: str) -> None:
+def adopt(home: Path, script: str, python: str) -> None:
     """Let `prepare` find an environment that was made elsewhere."""
     header = environments.write_header(environments.read_header(script))
     folder = home / "envs" / hashlib.sha256(header.encode()).hexdigest()[:16]

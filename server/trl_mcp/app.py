@@ -15,13 +15,13 @@ from mcp.types import Tool as ListedTool
 
 from trl_mcp import __version__
 from trl_mcp.backends.local import LocalBackend
+from trl_mcp.clock import utc_now
 from trl_mcp.context import CallContext, ServerContext
 from trl_mcp.data.token_worker import TokenWorker
 from trl_mcp.data.tokens import MeasurementMemory
 from trl_mcp.errors import TrlMcpError
 from trl_mcp.hub.hub import Hub
 from trl_mcp.monitor.masking import clean_line
-from trl_mcp.monitor.status import utc_now
 from trl_mcp.plan.plan import PlanStore
 from trl_mcp.schema import did_you_mean, portable_schema, read_arguments
 from trl_mcp.settings import Settings
@@ -40,7 +40,7 @@ data and what is wrong with it; {ToolName.ESTIMATE_COST} what fits, how long it 
 returns a plan_id. {ToolName.JOB_STATUS} follows a job (wait_seconds up to 20; ask again after next_check_s), says where \
 the model lies and what mends a failure. {ToolName.JOB_LOGS} reads its log. {ToolName.START_JOB} starts a plan, continues \
 a job from its checkpoint, runs a completed one again. {ToolName.CANCEL_JOB} stops one. {ToolName.CONVERT_GGUF} makes \
-files for llama.cpp and Ollama. Every result names the next call. Folders are given by absolute path, a model also by \
+files for llama.cpp and Ollama; {ToolName.SUBMIT_SCRIPT} runs any training script as it is. Every result names the next call. Folders are given by absolute path, a model also by \
 the job_id that made it."""
 
 OpenContext = Context[ServerContext, Any]

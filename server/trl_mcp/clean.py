@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from trl_mcp.backends.base import Job
+from trl_mcp.backends.dashboard import close_dashboard, metrics_folder
 from trl_mcp.backends.hf import HfBackend
 from trl_mcp.backends.local import LocalBackend
 from trl_mcp.errors import HubError, NotPossible, TrlMcpError
@@ -20,7 +21,9 @@ from trl_mcp.hub.hub import Hub
 from trl_mcp.settings import Settings
 
 _ALL_JOBS = 100_000
-KINDS = ("jobs", "checkpoints", "environments", "plans", "bucket")
+KINDS = ("jobs", "checkpoints", "environments", "plans", "metrics", "bucket")
+# What the dashboard of this machine runs in, and what it shows.
+_OF_DASHBOARD = ("environments", "metrics")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,8 @@ def run_clean(kinds: list[str]) -> int:
 async def _clean(console: Console, settings: Settings, kinds: list[str]) -> int:
     async with Hub(settings.hub_endpoint) as hub:
         held = await holdings(settings, hub)
+        if any(holding.kind in kinds and holding.count for holding in held if holding.kind in _OF_DASHBOARD):
+            await anyio.to_thread.run_sync(_end_dashboard, settings.home)
         table = Table("kind", "number", "size", "")
         for holding in held:
             if holding.kind in kinds:
@@ -72,13 +77,21 @@ async def holdings(settings: Settings, hub: Hub) -> list[Holding]:
     runs = [path for path in _children(settings.home / "runs") if path.name not in busy]
     environments = [] if active else _children(settings.home / "envs")
     plans = [path for caller in _children(settings.home / "plans") for path in _children(caller)]
+    metrics = [] if active else _children(metrics_folder(settings.home))
     found = [
         await _on_disk("jobs", over, "their output folders hold the models"),
         await _on_disk("checkpoints", runs, "of runs that are not finished"),
         await _on_disk("environments", environments, "made again when they are needed", _environment),
         await _on_disk("plans", plans),
+        await _on_disk("metrics", metrics, "what the dashboard of this machine shows"),
     ]
     return [*found, *await _in_bucket(settings, hub)]
+
+
+def _end_dashboard(home: Path) -> None:
+    """End the dashboard, which comes back when somebody looks. Raises NotPossible."""
+    if not close_dashboard(home):
+        raise NotPossible("The Trackio dashboard of this machine does not end.", next_step="Call again in a minute.")
 
 
 def _alone(path: Path) -> list[Path]:

@@ -24,7 +24,9 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--dataset", help="a Hub id or data file; left out: ten questions made on the spot")
     commands.add_parser("doctor", help="look for what would break")
     clean = commands.add_parser("clean", help="show what is kept, and free what is named")
-    clean.add_argument("kinds", nargs="*", metavar="kind", help="jobs, checkpoints, environments, plans, bucket")
+    clean.add_argument(
+        "kinds", nargs="*", metavar="kind", help="jobs, checkpoints, environments, plans, metrics, bucket"
+    )
     render = commands.add_parser("render", help="print the self-contained script of a template")
     render.add_argument("template", help="the name of a template, such as sft")
     return parser

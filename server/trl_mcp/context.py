@@ -66,6 +66,7 @@ class CallContext:
             self.report_progress,
             server.settings.environ,
             server.settings.home,
+            frozenset(server.settings.secret_values),
         )
 
     def secrets(self) -> list[str]:

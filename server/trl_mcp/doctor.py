@@ -17,8 +17,9 @@ from trl_mcp.errors import NotPossible, TrlMcpError
 from trl_mcp.estimate.money import ceiling, in_usd
 from trl_mcp.gpus import visible_gpus
 from trl_mcp.hub.hub import Hub
+from trl_mcp.hub.values import Identity
 from trl_mcp.settings import Settings
-from trl_mcp.values import Flavor, Identity
+from trl_mcp.values import Flavor
 
 _LEAST_DISK_GB = 5
 

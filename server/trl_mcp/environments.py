@@ -63,7 +63,7 @@ def read_header(script: str) -> Header:
     blocks = list(_BLOCK.finditer(script.replace("\r\n", "\n")))
     if len(blocks) > 1:
         raise NotPossible(f"{_FAILED} the script has two headers.")
-    lines = blocks[0]["content"].splitlines() if blocks else []
+    lines = blocks[0]["content"].rstrip("\n").split("\n") if blocks else []
     try:
         header: Header = tomllib.loads("\n".join(line[2:] for line in lines))
     except tomllib.TOMLDecodeError as error:

@@ -6,6 +6,7 @@ from typing import Any
 from _job.chat_template import borrowed_template
 from _job.device import TrainingDevice, device_arguments, has_package
 from _job.models import find_adapter, loading_arguments, processing_source
+from _job.sharding import sharding_fields
 from _job.tracking import tracking_arguments
 
 
@@ -39,7 +40,8 @@ def trainer_arguments(run: dict[str, Any], device: TrainingDevice, checkpoints: 
     }
     if saves_by_clock(run):
         defaults["save_strategy"] = "no"
-    fields = {**defaults, **config, **tracking_arguments(run), "output_dir": str(checkpoints)}
+    fields = {**defaults, **config, **tracking_arguments(run), **sharding_fields(run.get("strategy"))}
+    fields["output_dir"] = str(checkpoints)
     if fields.get("use_liger_kernel") and not has_package("triton", device):
         fields["use_liger_kernel"] = False
     template = borrowed_template(run, processing_source(run))

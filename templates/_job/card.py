@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from _job.job_facts import job_facts
 from _job.models import MERGED_FOLDER
 from _job.result import package_versions
 
@@ -31,6 +32,7 @@ def card_text(run: dict[str, Any], result: dict[str, Any], versions: dict[str, s
         card_table("Result", {**result, **result["metrics"]}),
         card_table("Recipe", run["config"]),
         card_table("Adapter", run["lora"] or {}),
+        card_table("Job", job_facts()),
         card_table("Versions", versions),
     ]
     text = "\n\n".join(section for section in sections if section)

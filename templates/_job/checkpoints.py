@@ -9,6 +9,9 @@ CHECKPOINT_NAME = re.compile(r"checkpoint-(\d+)")
 SINGLE_WEIGHTS = ("model.safetensors", "adapter_model.safetensors", "pytorch_model.bin", "adapter_model.bin")
 SHARD_INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
 HEADER_SIZE_BYTES = 8
+# What FSDP writes beside: the weights once more, or an adapter's, as it goes on from them.
+FSDP_STATES = ("pytorch_model_fsdp.bin", "optimizer.bin")
+ZERO_LATEST = "latest"
 
 
 def newest_complete_checkpoint(folder: Path) -> Path | None:
@@ -23,8 +26,33 @@ def is_complete(checkpoint: Path) -> bool:
     # The trainer writes its state last, so that this file alone settles most cases.
     if not isinstance(read_json_object(checkpoint / "trainer_state.json").get("global_step"), int):
         return False
-    states = [checkpoint / "optimizer.pt", checkpoint / "scheduler.pt", *random_states(checkpoint)]
+    states = [*optimizer_states(checkpoint), checkpoint / "scheduler.pt", *random_states(checkpoint)]
     return has_whole_weights(checkpoint) and all(is_whole(path) for path in states)
+
+
+def optimizer_states(checkpoint: Path) -> list[Path]:
+    """List the files with the optimizer's state: one, that of FSDP with its weights, or a part of each process."""
+    if (checkpoint / ZERO_LATEST).is_file():
+        return zero_parts(checkpoint) or [checkpoint / "missing"]
+    fsdp = [checkpoint / name for name in FSDP_STATES]
+    return fsdp if any(path.is_file() for path in fsdp) else [checkpoint / "optimizer.pt"]
+
+
+def zero_parts(checkpoint: Path) -> list[Path]:
+    """List the files that DeepSpeed has written, a part of the states for each process and the model's."""
+    latest = checkpoint / ZERO_LATEST
+    folder = checkpoint / latest.read_text(encoding="utf-8").strip() if latest.is_file() else checkpoint / "missing"
+    return sorted(folder.glob("*_states.pt"))
+
+
+def check_process_count(checkpoint: Path | None, count: int) -> None:
+    """End the job where DeepSpeed could not go on: it divides states among as many processes as wrote them."""
+    parts = [path for path in zero_parts(checkpoint) if "optim" in path.name] if checkpoint else []
+    if parts and len(parts) != count:
+        raise SystemExit(
+            f"the checkpoint was written on {len(parts)} GPUs, and DeepSpeed goes on from it on as many only, not on "
+            f"{count}: take hardware with {len(parts)} GPUs"
+        )
 
 
 def random_states(checkpoint: Path) -> list[Path]:

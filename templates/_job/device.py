@@ -8,6 +8,8 @@ from _job.progress import report
 
 # Attention that torch itself brings, on every device.
 OWN_ATTENTION = {"eager", "sdpa"}
+# The generation of GPUs from which on a kernel computes attention: Ampere, Hopper.
+ATTENTION_GENERATIONS = {"flash-attn2": 8, "flash-attn3": 9}
 
 
 @dataclass(frozen=True)
@@ -81,9 +83,21 @@ def usable_kernels(loading: dict[str, Any], device: TrainingDevice) -> dict[str,
 def has_attention(name: str, device: TrainingDevice) -> bool:
     """Tell whether an attention beyond torch's own can be computed here."""
     if "/" in name:  # a repository of kernels
-        return has_package("kernels", device)
+        return has_package("kernels", device) and gpu_generation() >= needed_generation(name)
     packages = {"flash_attention_2": "flash_attn", "flash_attention_3": "flash_attn_3"}
     return has_package(packages.get(name, "torch"), device)
+
+
+def needed_generation(name: str) -> int:
+    """Return from which generation of GPUs on a repository's kernels compute attention."""
+    return max((number for mark, number in ATTENTION_GENERATIONS.items() if name.endswith(mark)), default=8)
+
+
+def gpu_generation() -> int:
+    """Return the first number of the GPU's compute capability."""
+    import torch
+
+    return torch.cuda.get_device_capability()[0]
 
 
 def has_package(name: str, device: TrainingDevice) -> bool:

@@ -6,12 +6,13 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from _job.card import base_license, is_hub_name
+from _job.card import base_license, card_table, is_hub_name
 from _job.gguf_library import LLAMA_RELEASE
 from _job.gguf_prepare import PreparedModel
 from _job.gguf_shelf import REPORT_NAME, report_text
 from _job.gguf_source import ConversionSource
 from _job.hub import commit_files, hub_client
+from _job.job_facts import job_facts
 from _job.output_repo import OutputRepo
 from _job.progress import report
 
@@ -90,9 +91,14 @@ def gguf_card(run: dict[str, Any], facts: dict[str, Any], output: Path) -> str:
         run_section(run, facts["files"], output),
         figures_section(facts),
         digests_section(facts["files"]),
+        card_table("Job", job_facts()),
         f"Made with llama.cpp {LLAMA_RELEASE} by `train.py`; `{REPORT_NAME}` has all figures.",
     ]
-    return f"---\n{ModelCardData(**fields).to_yaml()}\n---\n\n" + "\n\n".join(sections) + "\n"
+    return (
+        f"---\n{ModelCardData(**fields).to_yaml()}\n---\n\n"
+        + "\n\n".join(section for section in sections if section)
+        + "\n"
+    )
 
 
 def gguf_license(run: dict[str, Any], facts: dict[str, Any]) -> dict[str, str]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from _job.arguments import has_chat_template, load_processing
 from _job.card import write_card
+from _job.checkpoints import check_process_count
 from _job.device import TrainingDevice, find_device
 from _job.folders import JobFolders, job_folders
 from _job.keeping import checkpoint_keeper, find_checkpoint
@@ -19,6 +20,7 @@ from _job.progress import JobStage, is_first_process, report
 from _job.publishing import keep_result, kept_result, publish, take_kept_result
 from _job.result import last_metrics, save_result
 from _job.samples import ShowSamples, choose_samples, generate_answers, report_samples, sample_texts
+from _job.sharding import spreads_weights
 from _job.source import TrainingData, load_training_data
 from _job.tracking import check_trackers, guard_tracking
 from _job.training import quiet_libraries, run_training, watch_training
@@ -71,8 +73,9 @@ def run_job(
             return
         prepared = prepare_run(run, check_data, folders, repo)
         count = process_count(run)
+        check_process_count(prepared.checkpoint, count)
         if count > 1:
-            launch_processes(count, prepared, folders.rows)
+            launch_processes(run, count, prepared, folders.rows)
             return
     report_end(train_and_push(run, make_trainer, show, prepared, folders), folders)
     end_other_process()
@@ -131,7 +134,9 @@ def train_and_push(
         guard_tracking(trainer)
         watch_training(trainer, run, data, setup.device)
     with JobStage("samples"):
-        samples = choose_samples(data.evaluation or data.train) if is_first_process() else []
+        # A model whose weights are spread answers only where all processes ask it.
+        asks = is_first_process() and not spreads_weights(run)
+        samples = choose_samples(data.evaluation or data.train) if asks else []
         before = sample_texts(show, trainer, samples)
     result = train(run, trainer, prepared, folders)
     if is_first_process():

@@ -13,6 +13,7 @@ from _job.folders import JobFolders, copy_folder, files_below
 from _job.hub import HubError, ask_hub, commit_files, hub_client
 from _job.output_repo import BEST_CHECKPOINT, LAST_CHECKPOINT, OutputRepo, is_checkpoint
 from _job.progress import is_first_process, report
+from _job.watchers import any_process
 
 STATE_NAME = "trainer_state.json"
 
@@ -34,7 +35,8 @@ class CheckpointKeeper:
         self.wait()
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Begin to keep the checkpoint that was just written."""
+        """Begin to keep the checkpoint that was just written, by all processes."""
+        any_process(False, args)
         if self.keep is None:
             report("checkpoint", step=state.global_step)
             return

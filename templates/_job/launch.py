@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from _job.progress import PROGRESS_TAG, is_first_process, report
+from _job.sharding import STRATEGIES, is_sharded, sharding_variables
 from _job.training import EXIT_STOPPED_EARLY, EXIT_TERMINATED
 
 HANDOVER_VARIABLE = "TRL_MCP_HANDOVER"
-LAUNCH_STRATEGIES = (None, "multi_gpu", "single_gpu")
 # How all processes may end together, each in its own time.
 COMMON_EXITS = (0, EXIT_STOPPED_EARLY, EXIT_TERMINATED)
 LAST_WORDS_S = 10.0
@@ -28,8 +28,9 @@ LAST_WORDS_S = 10.0
 def obey_strategy(run: dict[str, Any]) -> None:
     """Hide all GPUs but the first where the run's strategy is single_gpu; to be called before torch looks for them."""
     strategy = run.get("strategy")
-    if strategy not in LAUNCH_STRATEGIES:
-        raise SystemExit(f"strategy {strategy} is none that this script knows: it is multi_gpu or single_gpu")
+    if strategy not in STRATEGIES:
+        known = ", ".join(filter(None, STRATEGIES))
+        raise SystemExit(f"strategy {strategy} is none that this script knows: it is one of {known}")
     if strategy == "single_gpu":
         visible = os.environ.get("CUDA_VISIBLE_DEVICES", "0")
         os.environ["CUDA_VISIBLE_DEVICES"] = visible.partition(",")[0]
@@ -44,7 +45,10 @@ def process_count(run: dict[str, Any]) -> int:
         return int(wanted)
     import torch
 
-    return 1 if run["config"].get("use_cpu") else max(1, torch.cuda.device_count())
+    count = 1 if run["config"].get("use_cpu") else max(1, torch.cuda.device_count())
+    if count < 2 and is_sharded(run):
+        raise SystemExit(f"strategy {run['strategy']} spreads a training over several GPUs, and there are not several")
+    return count
 
 
 def received_handover() -> Any:
@@ -71,11 +75,11 @@ def end_other_process() -> None:
         os._exit(0)
 
 
-def launch_processes(count: int, prepared: Any, folder: Path) -> None:
+def launch_processes(run: dict[str, Any], count: int, prepared: Any, folder: Path) -> None:
     """Run this script in so many processes that share what is prepared; return, or end as the first that failed did."""
     path = folder / "handover.pickle"
     path.write_bytes(pickle.dumps(prepared))
-    variables = shared_variables(count, path)
+    variables = shared_variables(count, path) | sharding_variables(run.get("strategy"))
     ended: queue.Queue[tuple[int, int]] = queue.Queue()
     processes = [start_process(rank, variables, ended) for rank in range(count)]
 

@@ -49,6 +49,7 @@ METHOD_FORMS = {
     "kto": ("judged", "both"),
     "prm": ("stepwise", "marked"),
     **dict.fromkeys(PAIR_METHODS, ("pair",)),
+    "reward": ("scored",),
     **dict.fromkeys(PROMPT_METHODS, ("question",)),
 }
 NAMES_WITH_A_PART = frozenset(
@@ -250,11 +251,17 @@ def find_pair(finder: LayoutFinder) -> list[Layout]:
     if not prompt and not is_whole:
         name = finder.pick_conversation()
         prompt = {"prompt": name} if name else {}
-    if not prompt and not is_whole and finder.method != "reward":
+    if not prompt and not is_whole and asks_for_prompt(finder, pair):
         return []
-    margin = {"margin": "margin"} if finder.method == "reward" and finder.holds("margin", ["number"]) else {}
-    parts = prompt | {"chosen": pair[0], "rejected": pair[1]} | margin
+    parts = prompt | {"chosen": pair[0], "rejected": pair[1]}
     return [Layout("pair", parts | finder.openings())]
+
+
+def asks_for_prompt(finder: LayoutFinder, pair: tuple[str, str]) -> bool:
+    """Tell whether another column of texts may be the prompt of a pair; whoever names the pair has said that none is."""
+    if finder.method == "reward" or "chosen" in finder.pinned:
+        return False
+    return any(finder.facts[name].kind == "text" and finder.facts[name].prose for name in finder.facts.keys() - pair)
 
 
 def pick_pair(finder: LayoutFinder) -> tuple[str, str] | None:
@@ -266,6 +273,12 @@ def pick_pair(finder: LayoutFinder) -> tuple[str, str] | None:
 def find_both(finder: LayoutFinder) -> list[Layout]:
     """Find pairs whose answers are to be judged one by one."""
     return [Layout("both", layout.parts) for layout in find_pair(finder)]
+
+
+def find_scored(finder: LayoutFinder) -> list[Layout]:
+    """Find pairs of which a margin may say how much better the better answer is."""
+    margin = {"margin": "margin"} if finder.holds("margin", ["number"]) else {}
+    return [Layout("scored", dict(layout.parts) | margin) for layout in find_pair(finder)]
 
 
 def find_question(finder: LayoutFinder) -> list[Layout]:
@@ -309,6 +322,7 @@ FORM_FINDERS: dict[str, Callable[[LayoutFinder], list[Layout]]] = {
     "judged": find_judged,
     "pair": find_pair,
     "both": find_both,
+    "scored": find_scored,
     "question": find_question,
     "stepwise": find_stepwise,
     "marked": find_marked,

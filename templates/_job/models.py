@@ -60,10 +60,11 @@ def check_model(run: dict[str, Any]) -> None:
     if adapter is not None and Path(name).is_absolute() and not Path(name).is_dir():
         raise SystemExit(f"the base of the adapter {run['model']} is not on this machine: {name}")
     config = AutoConfig.from_pretrained(name, revision=revision)
-    if getattr(config, "is_encoder_decoder", False):
+    if getattr(config, "is_encoder_decoder", False) and not run.get("sequence_to_sequence"):
         raise SystemExit(
-            f"{name} ({config.model_type}) is a sequence-to-sequence model, for which TRL has no trainer; "
-            "a decoder-only model is needed, such as Qwen/Qwen3-0.6B"
+            f"{name} ({config.model_type}) is a sequence-to-sequence model, for which TRL has no trainer: "
+            'submit_script(script="templates/seq2seq.py", ...) trains it; here a decoder-only model is needed, such as '
+            "Qwen/Qwen3-0.6B"
         )
     check_new_tokens(borrowed_template(run, processing_source(run)), run, config)
 
@@ -87,7 +88,10 @@ def trainable_model(
     loading = loading_arguments(run, device) | {"revision": revision} | fields
     model = getattr(transformers, architecture).from_pretrained(base, **loading)
     fit_vocabulary(model, run)
-    return PeftModel.from_pretrained(model, run["model"], revision=run["model_revision"], is_trainable=True)
+    # Under ZeRO 3 all weights must be of one type.
+    wide = run.get("strategy") != "zero3"
+    adapter = {"revision": run["model_revision"], "is_trainable": True, "autocast_adapter_dtype": wide}
+    return PeftModel.from_pretrained(model, run["model"], **adapter)
 
 
 def loading_arguments(run: dict[str, Any], device: TrainingDevice) -> dict[str, Any]:

@@ -1,13 +1,12 @@
 """The repository of the result: made and claimed before anything is spent on training."""
 
 import json
-import os
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from _job.hub import HubError, ask_hub, commit_files, hub_client
+from _job.job_facts import job_script
 from _job.progress import is_first_process
 from _job.result import RECORD_NAME, record_text
 
@@ -80,6 +79,6 @@ def is_checkpoint(path: str) -> bool:
 
 def script_and_record(run: dict[str, Any]) -> dict[str, Path | bytes]:
     """Return the files that say what runs."""
-    script = os.environ.get("TRL_MCP_SCRIPT") or getattr(sys.modules["__main__"], "__file__", None)
-    files: dict[str, Path | bytes] = {SCRIPT_NAME: Path(script).read_bytes()} if script else {}
+    script = job_script()
+    files: dict[str, Path | bytes] = {SCRIPT_NAME: script.read_bytes()} if script else {}
     return files | {RECORD_NAME: record_text(run).encode()}

@@ -1,5 +1,6 @@
 """Prompts and answers told apart: where a prompt ends, in conversations and in texts."""
 
+import re
 from typing import Any
 
 from _job.texts import Row, UnusableRowError
@@ -86,10 +87,24 @@ def join_answer(prompt: str, answer: str) -> tuple[str, str]:
     return body, gap + answer
 
 
-def split_texts(prompt: str, chosen: str, rejected: str) -> Row:
-    """Return a pair of texts and the prompt that comes before both."""
+def split_texts(prompt: str | None, chosen: str, rejected: str) -> Row:
+    """Return a pair of texts and the prompt that comes before both: the one given, else what both begin with."""
+    if prompt is None:
+        prompt = shared_opening(chosen, rejected)
+        chosen, rejected = chosen[len(prompt) :], rejected[len(prompt) :]
     body, chosen = join_answer(prompt, chosen)
     return {"prompt": body, "chosen": chosen, "rejected": join_answer(prompt, rejected)[1]}
+
+
+def shared_opening(chosen: str, rejected: str) -> str:
+    """Return the words that two texts begin with alike, as far as a word is left of each; it may be empty.
+
+    The white space after them stays with the rest, and no word is cut.
+    """
+    pairs = zip(chosen, rejected, strict=False)
+    shared = next((place for place, (one, other) in enumerate(pairs) if one != other), min(len(chosen), len(rejected)))
+    ends = [gap.start() for gap in re.finditer(r"\s+", chosen[:shared])]
+    return next((chosen[:end] for end in reversed(ends) if chosen[end:].strip() and rejected[end:].strip()), "")
 
 
 def transcript_opening(chosen: str, rejected: str) -> str:

@@ -1,11 +1,13 @@
 """The result: the model with its tokenizer, and a record of what made it."""
 
 import importlib.metadata
+import importlib.util
 import json
 import shutil
 from pathlib import Path
 from typing import Any
 
+from _job.job_facts import job_facts
 from _job.models import merge_adapter
 
 RECORD_NAME = "trl-mcp.json"
@@ -27,16 +29,17 @@ def save_result(trainer: Any, run: dict[str, Any], result: dict[str, Any], outpu
 
 
 def record_text(run: dict[str, Any], result: dict[str, Any] | None = None) -> str:
-    """Return what trl-mcp.json says: the run, its recipe, the packages, and what came of it once that is known."""
-    record = {"run_key": run["run_key"], "recipe": run, "versions": package_versions()}
+    """Return what trl-mcp.json says: the run, its recipe, packages, plan and cost, and what came of it once known."""
+    record = {"run_key": run["run_key"], "recipe": run, "versions": package_versions(), "job": job_facts()}
     if result is not None:
         record["result"] = result
     return json.dumps(record, indent=2) + "\n"
 
 
 def package_versions() -> dict[str, str]:
-    """Return the versions of the packages that decide what a training does."""
-    return {package: importlib.metadata.version(package) for package in RECORDED_PACKAGES}
+    """Return the versions of the packages that decide what a job does, of those that it has."""
+    there = [package for package in RECORDED_PACKAGES if importlib.util.find_spec(package)]
+    return {package: importlib.metadata.version(package) for package in there}
 
 
 def last_metrics(history: list[dict[str, Any]]) -> dict[str, float]:

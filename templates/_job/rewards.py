@@ -1,7 +1,8 @@
-"""Rewards: functions of the run's own code, TRL's by their names, and reward models, as TRL's trainers take them.
+"""Rewards: functions of the run's own code, TRL's by their names, reward models and judges, as TRL's trainers take them.
 
-An entry of the run's `rewards` reads {"name": ..., "kind": "code" | "trl" | "model", "weight": number | None,
-"revision": text | None}: a function in `reward_code`, a name of TRL's, or a model's Hub id or folder.
+An entry of the run's `rewards` reads {"name": ..., "kind": "code" | "trl" | "model" | "judge", "weight": number | None,
+"revision": text | None}: a function in `reward_code`, a name of TRL's, a model's Hub id or folder, or
+"judge:owner/name" with ":provider" or without; that of a judge may hold a `rubric`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -10,7 +11,9 @@ from typing import Any
 
 from _job.device import TrainingDevice
 from _job.rewards_code import CodeReward, RewardError, checked_scores, code_function, compile_reward_code
+from _job.rewards_judge import JudgeReward, JudgeWatch
 from _job.rewards_models import load_reward_model
+from _job.watchers import as_callback
 
 UNSCORED_CALLS = 20
 COMPLETION_TOKENS = 512
@@ -18,11 +21,12 @@ COMPLETION_TOKENS = 512
 
 @dataclass(frozen=True)
 class Rewards:
-    """What a trainer takes: functions or models, a tokenizer for each model, and the weights where any is given."""
+    """What a trainer takes: functions or models, a tokenizer for each model, weights where any is given, callbacks."""
 
     functions: list[Any]
     tokenizers: list[Any]
     weights: list[float] | None
+    callbacks: list[Any]
 
 
 def load_rewards(run: dict[str, Any], device: TrainingDevice, filler: int | None = None) -> Rewards:
@@ -31,12 +35,16 @@ def load_rewards(run: dict[str, Any], device: TrainingDevice, filler: int | None
     `filler` is the token that a trainer fills answers up with before it hands them to functions; None if it does not.
     """
     watch = ScoreWatch(filler)
-    functions = iter(watch.watched(function) for function in reward_functions(run))
+    functions = reward_functions(run)
+    watched = iter([watch.watched(function) for function in functions])
     loaded = [
-        load_reward_model(entry, device) if entry["kind"] == "model" else (next(functions), None)
+        load_reward_model(entry, device) if entry["kind"] == "model" else (next(watched), None)
         for entry in run["rewards"]
     ]
-    return Rewards([reward for reward, _ in loaded], [tokenizer for _, tokenizer in loaded], reward_weights(run))
+    judges = [function for function in functions if isinstance(function, JudgeReward)]
+    callbacks = [as_callback(JudgeWatch(judges))] if judges else []
+    rewards, tokenizers = ([pair[place] for pair in loaded] for place in (0, 1))
+    return Rewards(rewards, tokenizers, reward_weights(run), callbacks)
 
 
 def reward_weights(run: dict[str, Any]) -> list[float] | None:
@@ -48,11 +56,12 @@ def reward_weights(run: dict[str, Any]) -> list[float] | None:
 def reward_functions(run: dict[str, Any]) -> list[Any]:
     """Return the run's rewards that are functions, in their order."""
     own = compile_reward_code(run["reward_code"]) if run["reward_code"] else {}
-    makers: dict[str, Callable[[str], Any]] = {
-        "code": lambda name: CodeReward(name, code_function(own, name)),
-        "trl": lambda name: LibraryReward(name, run["config"]),
+    makers: dict[str, Callable[[dict[str, Any]], Any]] = {
+        "code": lambda entry: CodeReward(entry["name"], code_function(own, entry["name"])),
+        "trl": lambda entry: LibraryReward(entry["name"], run["config"]),
+        "judge": JudgeReward,
     }
-    return [makers[entry["kind"]](entry["name"]) for entry in run["rewards"] if entry["kind"] != "model"]
+    return [makers[entry["kind"]](entry) for entry in run["rewards"] if entry["kind"] != "model"]
 
 
 def library_function(name: str, config: Mapping[str, Any]) -> Callable[..., Any]:

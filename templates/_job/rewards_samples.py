@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from _job.rewards_code import RewardError
 from _job.samples import SamplePrompt, generate_answers
 
 
@@ -42,8 +43,13 @@ def all_scores(trainer: Any, samples: list[SamplePrompt], answers: list[str]) ->
 
 
 def scores_by(reward: Any, tokenizer: Any, given: dict[str, Any]) -> list[float | None]:
-    """Return what one reward, a function or a model, gives to the completions."""
-    return reward(**given) if tokenizer is None else model_scores(reward, tokenizer, given)
+    """Return what one reward, a function or a model, gives to the completions; none where it fails for once."""
+    if tokenizer is not None:
+        return model_scores(reward, tokenizer, given)
+    try:
+        return reward(**given)
+    except RewardError:
+        return [None] * len(given["completions"])
 
 
 def model_scores(model: Any, tokenizer: Any, given: dict[str, Any]) -> list[float | None]:

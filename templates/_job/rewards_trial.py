@@ -10,6 +10,7 @@ from typing import Any
 from _job.progress import report
 from _job.rewards import reward_functions
 from _job.rewards_code import RewardError, log_nothing, plain_texts
+from _job.rewards_judge import JudgeReward, judge_messages
 from _job.rewards_models import check_reward_model, reward_tokenizer
 from _job.source import TrainingData
 
@@ -17,6 +18,9 @@ TRIAL_ROWS = 3
 TRIAL_COLUMNS = 3
 TRIAL_LOAD_S = 60
 TRIAL_CALL_S = 10
+TRIAL_KINDS = ("code", "trl")
+# An unreadable answer may be an accident; so many are none.
+TRIAL_JUDGED = 4
 TRIAL_LENGTHS = (1, 10, 100)
 LONG_REWARD = 10.0
 TrialRow = tuple[dict[str, Any], str]
@@ -28,10 +32,30 @@ def try_rewards(run: dict[str, Any], data: TrainingData) -> None:
         if entry["kind"] == "model":
             check_reward_model(entry)
             check_conversation_template(entry, data)
-    if any(entry["kind"] != "model" for entry in run["rewards"]):
+        if entry["kind"] == "judge":
+            try_judge(entry, data)
+    tried = [entry for entry in run["rewards"] if entry["kind"] in TRIAL_KINDS]
+    if tried:
         rows = trial_rows(data.train)
-        scores = run_trial(run, trial_batch(rows))
+        scores = run_trial(run | {"rewards": tried}, trial_batch(rows))
         judge_scores(scores, rows)
+
+
+def try_judge(entry: dict[str, Any], data: TrainingData) -> None:
+    """Have a judge score a text of a real row; end the job with what it says where that is no score."""
+    problem = ""
+    try:
+        judge = JudgeReward(entry)
+        for row, completion in trial_rows(data.train)[1:TRIAL_JUDGED]:
+            verdict = judge.ask(judge_messages(judge.rubric, row["prompt"], completion, row))
+            if verdict.score is not None:
+                return
+            problem = verdict.problem
+            if not verdict.is_read:
+                break
+    except RewardError as error:
+        problem = str(error)
+    raise SystemExit(problem)
 
 
 def check_conversation_template(entry: dict[str, Any], data: TrainingData) -> None:

@@ -15,6 +15,8 @@ from _job.reading import RowReader
 from _job.steps import read_steps, split_marked_steps
 from _job.texts import Row, UnusableRowError, read_text
 
+SIDES = ("chosen", "rejected")
+
 
 @dataclass(frozen=True)
 class RowShaper(RowReader):
@@ -66,29 +68,39 @@ class RowShaper(RowReader):
 
     def shape_pair(self, row: Mapping[str, Any]) -> list[Row]:
         """Return a prompt, the better and the worse answer to it."""
-        margin = {"margin": read_number(self.cell(row, "margin"))} if "margin" in self.parts else {}
         if not self.chat_template or self.is_bare_pair():
-            return [self.text_pair(row) | margin]
+            return [self.text_pair(row)]
         prompt = self.question(row) if "prompt" in self.parts else []
         prompt, chosen, rejected = split_pair(prompt, self.answer(row, "chosen"), self.answer(row, "rejected"))
         prompt = self.opened(row, prompt)
-        return [{"prompt": prompt, "chosen": chosen, "rejected": rejected} | margin | self.extras(row)]
+        return [{"prompt": prompt, "chosen": chosen, "rejected": rejected} | self.extras(row)]
+
+    def shape_scored(self, row: Mapping[str, Any]) -> list[Row]:
+        """Return a pair with its margin, if it has one; two texts without a prompt stay whole."""
+        margin = {"margin": read_number(self.cell(row, "margin"))} if "margin" in self.parts else {}
+        if self.is_bare_pair():
+            return [dict(zip(SIDES, self.pair_texts(row), strict=True)) | margin]
+        return [pair | margin for pair in self.shape_pair(row)]
 
     def is_bare_pair(self) -> bool:
         """Tell whether there are two texts and no prompt, which no chat template can render."""
         return "prompt" not in self.parts and self.parts["chosen"].kind == "text"
 
     def text_pair(self, row: Mapping[str, Any]) -> Row:
-        """Return a pair of texts, with their prompt wherever there is one."""
+        """Return a pair of texts with their prompt: the one beside them, else the words that both begin with."""
         prompt = self.prompt_text(row) if "prompt" in self.parts else None
-        chosen, rejected = (self.text(row, name, "empty_completion") for name in ("chosen", "rejected"))
+        chosen, rejected = self.pair_texts(row)
         if self.parts["chosen"].kind == "transcript":
             opening = transcript_opening(chosen, rejected)
             rests = (chosen[len(opening) :], rejected[len(opening) :])
             if prompt is not None and prompt.strip() not in opening:
                 raise UnusableRowError("prompts_differ")
             prompt, chosen, rejected = opening, *(read_text(rest, "empty_completion") for rest in rests)
-        return {"chosen": chosen, "rejected": rejected} if prompt is None else split_texts(prompt, chosen, rejected)
+        return split_texts(prompt, chosen, rejected)
+
+    def pair_texts(self, row: Mapping[str, Any]) -> list[str]:
+        """Return the two texts of a pair."""
+        return [self.text(row, side, "empty_completion") for side in SIDES]
 
     def shape_both(self, row: Mapping[str, Any]) -> list[Row]:
         """Return the two answers of a pair as rows of their own, one good, one bad."""
@@ -96,7 +108,7 @@ class RowShaper(RowReader):
             {"prompt": pair["prompt"], "completion": pair[side], "label": side == "chosen"}
             | {name: pair[name] for name in ("tools", "chat_template_kwargs") if name in pair}
             for pair in self.shape_pair(row)
-            for side in ("chosen", "rejected")
+            for side in SIDES
         ]
 
     def shape_question(self, row: Mapping[str, Any]) -> list[Row]:

@@ -11,10 +11,9 @@ SUGGESTION_LIMIT = 6
 NEEDED_PARTS = {
     "sft": "messages, or prompt and completion, or text",
     "gkd": "messages, or prompt and completion",
-    "kto": "a label, with messages or with prompt and completion; or prompt, chosen and rejected",
+    "kto": "a label, with messages or with prompt and completion; or chosen and rejected, better with a prompt",
     "prm": "prompt, completions (a list of steps) and labels (one for each step)",
-    "reward": "chosen and rejected, better with a prompt",
-    **dict.fromkeys(("dpo", "orpo", "cpo"), "prompt, chosen and rejected"),
+    **dict.fromkeys(PAIR_METHODS, "chosen and rejected, better with a prompt"),
     **dict.fromkeys(PROMPT_METHODS, "prompt"),
 }
 
@@ -64,12 +63,6 @@ def hint(finder: LayoutFinder) -> str:
             f". {', '.join(lists)} holds lists of texts; which of them is what is never guessed, but `columns` can say "
             f"it by place: prompt={lists[0]}.0, completion={lists[0]}.1"
         )
-    pair = pick_pair(finder)
-    if pair and finder.method in (*PAIR_METHODS, "kto"):
-        return (
-            f". {' and '.join(pair)} are texts of which nobody says where the prompt ends; give the prompt as a column of "
-            "its own, give conversations, or use method=reward, which needs no prompt"
-        )
     if finder.method in PAIR_METHODS:
         return ". There are no two answers to one prompt to compare, a better and a worse one"
     return ""
@@ -86,6 +79,10 @@ def suggest_columns(finder: LayoutFinder) -> list[dict[str, str]]:
     conversations = [name for name in spoken if finder.facts[name].kind in CONVERSATION_KINDS]
     texts = [name for name in spoken if name in conversations or is_prose(finder, name)]
     texts.sort(key=lambda name: finder.facts[name].length)
+    pair = pick_pair(finder)
+    if pair and finder.method in (*PAIR_METHODS, "kto") and not known_prompt(finder):
+        prompts = [{"prompt": name} for name in texts if name not in pair]
+        return [*prompts, dict(zip(("chosen", "rejected"), pair, strict=True))]
     if finder.method in PAIR_METHODS:
         return suggest_pairs(finder, texts, conversations)
     if finder.method in PROMPT_METHODS:
@@ -117,7 +114,8 @@ def suggest_pairs(finder: LayoutFinder, texts: Sequence[str], conversations: Seq
         return assign(finder, ("chosen", "rejected"), conversations)
     prompt = known_prompt(finder)
     if not prompt:
-        return assign(finder, ("prompt", "chosen", "rejected"), texts)
+        three = assign(finder, ("prompt", "chosen", "rejected"), texts)
+        return three or assign(finder, ("chosen", "rejected"), texts)
     return assign(finder, ("chosen", "rejected"), [name for name in texts if name not in prompt.values()])
 
 

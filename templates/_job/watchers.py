@@ -1,5 +1,6 @@
 """What watches a training run from inside: progress lines, checkpoints by the clock, and the request to stop."""
 
+import os
 import signal
 import time
 from typing import Any, Self
@@ -96,10 +97,10 @@ class StopRequest:
 
 def any_process(decision: bool, args: Any) -> bool:
     """Return the decision of this process, or with several ones what any of them decided: all must do the same."""
+    if os.environ.get("WORLD_SIZE", "1") == "1":
+        return decision
     from torch import distributed, tensor
 
-    if not (distributed.is_available() and distributed.is_initialized()):
-        return decision
     vote = tensor(int(decision), device=args.device)
     distributed.all_reduce(vote, op=distributed.ReduceOp.MAX)
     return bool(vote.item())

@@ -26,7 +26,7 @@ def layout_name(shaper: RowShaper) -> str:
     """Return what the rows hold: the columns, with the kind of their cells where it is more than text."""
     shown = [part for part in shaper.parts if part not in ("tools", "chat_template_kwargs", "margin")]
     words = [described(shaper, part) for part in shown]
-    pair = " pairs" if shaper.form in ("pair", "both") else ""
+    pair = " pairs" if shaper.form in ("pair", "both", "scored") else ""
     return " + ".join(words) + pair
 
 
@@ -93,7 +93,8 @@ def pair_words(shaper: RowShaper) -> str:
     if "prompt" in shaper.parts:
         return f"{prompt_words(shaper)}, {chosen} the better answer, {rejected} the worse one, {outcome(shaper)}"
     if shaper.is_bare_pair():
-        return f"{chosen} is the better text, {rejected} the worse one, without a prompt"
+        prompt = "without a prompt" if shaper.form == "scored" else "the words that both begin with are the prompt"
+        return f"{chosen} is the better text, {rejected} the worse one, {prompt}"
     shared = "the turns that both begin with are the prompt"
     return f"{chosen} holds the better answer, {rejected} the worse one; {shared}, {outcome(shaper)}"
 
@@ -112,6 +113,7 @@ FORM_WORDS = {
     "exchange": exchange_words,
     "judged": lambda shaper: f"{exchange_words(shaper)}, {source_words(shaper, 'label')} tells good from bad",
     "pair": pair_words,
+    "scored": pair_words,
     "both": lambda shaper: f"{pair_words(shaper)}; each pair becomes one good and one bad row",
     "question": question_words,
     "stepwise": lambda shaper: (

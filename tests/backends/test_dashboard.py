@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Generator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -123,11 +124,28 @@ def test_a_closed_dashboard_comes_back_at_its_old_address(
     assert ask(address, "get_all_projects") == []
 
 
-def test_a_dashboard_that_nobody_needs_ends_by_itself(place: Path, script: Path, operator: Mapping[str, str]) -> None:
-    address = open_dashboard(place, script, operator, idle_s=1)
-    ask(address, "get_all_projects")
+@pytest.mark.parametrize("is_looked_at", [False, True])
+def test_a_dashboard_that_nobody_needs_ends_by_itself(
+    place: Path, script: Path, operator: Mapping[str, str], is_looked_at: bool
+) -> None:
+    address = open_dashboard(place, script, operator, idle_s=1 if is_looked_at else 0.1)
+    if is_looked_at:
+        ask(address, "get_all_projects")
     until(lambda: not is_held(place / "dashboard" / "lock"), "the end of an idle dashboard")
     assert processes(place) == []
+
+
+def test_nothing_is_loaded_before_somebody_looks(place: Path, script: Path, operator: Mapping[str, str]) -> None:
+    began = time.monotonic()
+    address = open_dashboard(place, script, operator)
+    assert time.monotonic() - began < 2  # a busy machine; mostly 0.02
+    (waiting,) = until(lambda: processes(place), "the process that waits")
+    script.unlink()
+    assert "trl_mcp.backends.dashboard" in waiting.cmdline()
+    assert ask(address, "get_all_projects") == []
+    (serving,) = processes(place)
+    assert serving.pid == waiting.pid
+    assert any(part.endswith("dashboard_server.py") for part in serving.cmdline())
 
 
 def test_a_killed_dashboard_is_started_again(place: Path, script: Path, operator: Mapping[str, str]) -> None:
@@ -167,6 +185,8 @@ def test_without_an_environment_there_is_no_dashboard_and_the_log_says_why(
     place: Path, script: Path, operator: Mapping[str, str]
 ) -> None:
     script.write_text("# /// script\n# dependencies = [\n# ///\n", encoding="utf-8")
-    open_dashboard(place, script, operator)
+    address = open_dashboard(place, script, operator)
+    with pytest.raises(httpx2.TransportError):
+        httpx2.get(address, timeout=60)
     until(lambda: not is_held(place / "dashboard" / "lock"), "the end of the attempt")
     assert "no valid TOML" in (place / "dashboard" / "log.txt").read_text(encoding="utf-8")

@@ -24,22 +24,30 @@ def distilled(student: str, licence: str) -> Gathered:
     return gathered(model=report(student, licence=licence), asked=asked, others={teacher.name: teacher})
 
 
+def judged(rewards: tuple[str, ...] = ("judge:a/b",), **facts: Any) -> Gathered:
+    return gathered(asked={"method": "grpo", "rewards": rewards}, **facts)
+
+
 FIRES: dict[str, tuple[Gathered, str]] = {
     "model.exists": (gathered(model=report(files=("model-q4.gguf", "config.json"))), "only GGUF files"),
     "model.trainable": (gathered(asked={"tuning": "full"}, shape=replace(SHAPE, quantization="gptq")), "gptq"),
     "model.encoder": (gathered(shape=replace(SHAPE, encoder=True, model_type="bert")), "method reward"),
     "model.base": (gathered(model=report("Qwen/Qwen3-0.6B-Base"), asked={"method": "dpo"}), 'method="sft"'),
     "model.licence": (gathered(model=report(licence="cc-by-nc-nd-4.0"), is_published=True), "private=true"),
+    "gguf.later": (gathered(config={"architectures": ["OPTForCausalLM"]}), "does not convert OPTForCausalLM"),
     "lora.lr": (gathered(asked={"learning_rate": 2e-5}), "10 times below the usual 0.0002"),
     "lr.range": (gathered(asked={"tuning": "full", "learning_rate": 2e-4}), "10 times above the usual 2e-05"),
     "lora.save_embeddings": (trainer_args(chat_template_path="Qwen/Qwen3-0.6B"), "Nothing needs doing"),
     "save.interval": (trainer_args(save_steps=500), "the run has 189 steps"),
     "pack.attn": (trainer_args(packing=True, packing_strategy="wrapped"), "bfd_split"),
+    "pack.mask": (trainer_args(packing=True), "attn_implementation=kernels-community/flash-attn2"),
+    "hw.kernels": (replace(trainer_args(attn_implementation="flash_attention_2"), flavor=T4), "T4 of t4-small"),
     "hw.bf16": (replace(trainer_args(bf16=True), flavor=T4), "T4 only emulates"),
     "hw.use_cpu": (replace(trainer_args(use_cpu=True), flavor=T4), "idle"),
     "job.timeout": (gathered(timeout_s=3600, expected_s=(1800, 5000)), 'timeout="109m"'),
     "job.margin": (gathered(timeout_s=5400, expected_s=(1800, 5000)), 'timeout="109m"'),
     "job.secret": (gathered(asked={"system_prompt": f"The key is {FAKE_TOKEN}."}), "system_prompt"),
+    "reward.judge_cost": (judged(), "about 8,000 calls in all (125 steps of 64 answers)"),
 }
 
 
@@ -75,6 +83,13 @@ QUIET: dict[str, list[Gathered]] = {
         gathered(model=report(licence="cc-by-4.0"), is_published=True),
         distilled("meta-llama/Meta-Llama-3-8B", "llama3"),
     ],
+    "gguf.later": [
+        gathered(),
+        gathered(config={"model_type": "qwen3"}),
+        gathered(config={"architectures": ["Qwen3ForCausalLM"], "quantization_config": {"quant_method": "nf4"}}),
+        gathered(config={"architectures": ["OPTForCausalLM"]}, asked={"method": "reward"}),
+        gathered(config={"architectures": ["BertModel"]}, shape=replace(SHAPE, encoder=True)),
+    ],
     "lora.lr": [gathered(asked={"learning_rate": 5e-5}), gathered(asked={"tuning": "full"})],
     "lr.range": [gathered(asked={"tuning": "full", "learning_rate": 1e-4})],
     "lora.save_embeddings": [gathered(asked={"tuning": "full", "trainer_args": {"chat_template_path": "a/b"}})],
@@ -97,7 +112,20 @@ QUIET: dict[str, list[Gathered]] = {
         gathered(timeout_s=6500, expected_s=(1800, 5000)),
     ],
     "job.secret": [gathered(asked={"system_prompt": "hf_short is no key."})],
+    "reward.judge_cost": [gathered(), judged(("a/reward-model",))],
 }
+
+
+def test_each_judge_is_paid_for_each_answer() -> None:
+    two = found(judged(("judge:a/b", "judge:a/c:0.5")))["reward.judge_cost"].message
+    assert "judge:a/b and judge:a/c are each asked" in two
+    assert "about 16,000 calls" in two
+    again = gathered(
+        asked={"method": "grpo", "rewards": ("judge:a/b",), "trainer_args": {"num_iterations": 4, "max_steps": 10}}
+    )
+    assert "about 160 calls" in found(again)["reward.judge_cost"].message
+    unknown = judged(data=replace(DATA, complete=False, rows_total=None))
+    assert "calls in all" not in found(unknown)["reward.judge_cost"].message
 
 
 @pytest.mark.parametrize("code", QUIET)

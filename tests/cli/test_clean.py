@@ -6,12 +6,14 @@ from pathlib import Path
 import anyio
 import pytest
 
-from tests.backends.desk import SLEEP, Desk
+from tests.backends.desk import SLEEP, Desk, python_path
 from tests.cli.conftest import Run
 from tests.hf.desk import open_hub, spec
 from tests.hub import EmulatedHub
 from trl_mcp.backends.base import Job
+from trl_mcp.backends.dashboard import open_dashboard
 from trl_mcp.backends.hf import HfBackend
+from trl_mcp.backends.locks import is_held
 
 
 @pytest.fixture
@@ -38,7 +40,7 @@ def write(path: Path, size: int) -> Path:
 def test_an_empty_home_holds_nothing(trl_mcp: Run, home: Path) -> None:
     done = trl_mcp("clean")
     assert done.returncode == 0
-    assert numbers(done.stdout) == {"jobs": "0", "checkpoints": "0", "environments": "0", "plans": "0"}
+    assert numbers(done.stdout) == {"jobs": "0", "checkpoints": "0", "environments": "0", "plans": "0", "metrics": "0"}
     assert "To free some of it: trl-mcp clean jobs checkpoints" in done.stdout
 
 
@@ -49,7 +51,8 @@ def test_looking_frees_nothing_and_tells_sizes(trl_mcp: Run, home: Path) -> None
         write(home / "envs" / "0123456789abcdef" / "header.py", 2_000_000),
     ]
     done = trl_mcp("clean")
-    assert numbers(done.stdout) == {"jobs": "0", "checkpoints": "1", "environments": "1", "plans": "1"}
+    shown = numbers(done.stdout)
+    assert shown == {"jobs": "0", "checkpoints": "1", "environments": "1", "plans": "1", "metrics": "0"}
     assert "3.0 MB" in done.stdout
     assert "2.0 MB" in done.stdout
     assert all(path.exists() for path in kept)
@@ -93,14 +96,32 @@ def test_a_running_job_keeps_all_that_it_needs(trl_mcp: Run, desk: Desk, tmp_pat
     running = desk.start_and_see_up(SLEEP)
     checkpoint = write(desk.home / "runs" / running.run / "checkpoint-5" / "model.safetensors", 10)
     stale = write(desk.home / "runs" / over.run / "checkpoint-5" / "model.safetensors", 10)
-    done = trl_mcp("clean", "jobs", "checkpoints", "environments", "plans")
+    metrics = write(desk.home / "trackio" / "boxes.db", 10)
+    done = trl_mcp("clean", "jobs", "checkpoints", "environments", "plans", "metrics")
     assert done.returncode == 0
-    assert numbers(done.stdout) == {"jobs": "1", "checkpoints": "1", "environments": "0", "plans": "0"}
+    shown = {"jobs": "1", "checkpoints": "1", "environments": "0", "plans": "0", "metrics": "0"}
+    assert numbers(done.stdout) == shown
+    assert metrics.exists()
     assert not desk.folder(over).exists()
     assert not stale.exists()
     assert checkpoint.exists()
     assert list((tmp_path / "uv").glob("environments-v*/header-*"))
     assert desk.look(running).stage == "RUNNING"
+
+
+def test_the_dashboard_ends_before_its_metrics_are_freed(
+    trl_mcp: Run, home: Path, shell: Mapping[str, str], tmp_path: Path
+) -> None:
+    script = write(tmp_path / "script.py", 10)
+    address = open_dashboard(home, script, {**shell, "PYTHONPATH": python_path()})
+    metrics = write(home / "trackio" / "boxes.db", 10)
+    assert trl_mcp("clean", "plans").returncode == 0
+    assert is_held(home / "dashboard" / "lock")
+    shown = trl_mcp("clean", "metrics")
+    assert numbers(shown.stdout)["metrics"] == "1"
+    assert not metrics.exists()
+    assert not is_held(home / "dashboard" / "lock")
+    assert open_dashboard(home, script, {**shell, "PYTHONPATH": python_path()}) == address
 
 
 def test_an_environment_made_by_others_is_left_to_them(trl_mcp: Run, home: Path, tmp_path: Path) -> None:

@@ -15,7 +15,6 @@ from trl_mcp.data.tokens import (
     Measurement,
     MeasurementMemory,
     TokenWishes,
-    fitting_max_length,
     measure_tokens,
 )
 from trl_mcp.errors import NotPossible
@@ -140,12 +139,6 @@ async def test_the_default_length_covers_99_of_100_rows_and_never_exceeds_the_mo
     measured = await measure(worker, folder, rows)
     assert (measured.max_length, measured.context_length) == (300, 300)
     assert measured.report.truncated_pct == 100
-    assert fitting_max_length(measured.report, 300) == 300
-
-
-@pytest.mark.parametrize(("p99", "context", "expected"), [(1, None, 256), (257, None, 512), (9999, 2048, 2048)])
-def test_the_usual_lengths_are_powers_of_two(p99: int, context: int | None, expected: int) -> None:
-    assert fitting_max_length(TokenReport(1, 1, p99, p99, 1, 1, 0.0, 0.0, 0), context) == expected
 
 
 async def test_rows_that_max_length_cuts_or_drops_are_counted_and_named(worker: TokenWorker, tmp_path: Path) -> None:

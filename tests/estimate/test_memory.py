@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.estimate.shapes import shape
-from trl_mcp.estimate.memory import largest_batch, longest, peak, verdict
+from trl_mcp.estimate.memory import peak, verdict
 from trl_mcp.estimate.setup import METHODS, Lora, Setup, adapter_numbers
 from trl_mcp.estimate.shape import guessed_shape
 
@@ -148,27 +148,6 @@ def test_recomputing_every_layer_never_keeps_more_than_recomputing_none(setup: S
 @pytest.mark.parametrize(("needed", "expected"), [(20.0, "fits"), (20.1, "tight"), (24.0, "tight"), (24.1, "no")])
 def test_fits_leaves_a_fifth_to_spare(needed: float, expected: str) -> None:
     assert verdict(needed, 24.0) == expected
-
-
-def test_the_largest_batch_is_the_last_that_fits() -> None:
-    most = largest_batch(shape("qwen3-1.7b"), LORA, 23.6)
-    at = [
-        verdict(peak(shape("qwen3-1.7b"), replace(LORA, batch=count), 23.6).process, 23.6) for count in (most, most + 1)
-    ]
-    assert at == ["fits", "tight"]
-
-
-def test_the_longest_length_is_the_last_that_fits_and_never_beyond_the_context() -> None:
-    most = longest(shape("qwen3-8b"), LORA, 23.6)
-    at = [
-        verdict(peak(shape("qwen3-8b"), replace(LORA, length=count), 23.6).process, 23.6) for count in (most, most + 1)
-    ]
-    assert at == ["fits", "tight"]
-    assert longest(shape("qwen3-0.6b"), LORA, 149.0) == 40_960
-
-
-def test_nothing_fits_where_the_weights_alone_do_not() -> None:
-    assert largest_batch(shape("llama-3-70b"), LORA, 84.9) == longest(shape("llama-3-70b"), LORA, 84.9) == 0
 
 
 def test_every_method_of_the_tools_is_known() -> None:

@@ -85,12 +85,20 @@ def test_full_fine_tuning_of_7b_fits_80_gb_and_not_24() -> None:
     assert judged == {"a10g-large": "no", "a100-large": "fits"}
 
 
-def test_a_70b_model_fits_nowhere_whole_without_sharding_and_the_reason_says_what_helps() -> None:
-    found = option(shape("llama-3-70b"), job(), H200X8, "full")
+def test_a_32b_model_fits_nowhere_whole_without_sharding_and_the_reason_says_what_helps() -> None:
+    found = option(shape("qwen3-32b"), job(), H200X8, "full")
     assert found.verdict == "no"
     assert "does not fit" in found.reason
     assert "strategy=fsdp2" in found.reason
-    assert option(shape("llama-3-70b"), job(strategy="fsdp2"), H200X8, "full").verdict == "fits"
+    assert option(shape("qwen3-32b"), job(strategy="fsdp2"), H200X8, "full").verdict == "fits"
+
+
+def test_fsdp_keeps_what_it_trains_in_float32() -> None:
+    found = option(shape("llama-3-70b"), job(strategy="fsdp2"), H200X8, "full")
+    assert found.verdict == "no"
+    assert found.breakdown.weights + found.breakdown.gradients + found.breakdown.optimizer == pytest.approx(
+        16 * 70.55 / 8, rel=0.01
+    )
 
 
 def test_qlora_on_a_t4_is_refused_for_what_the_card_cannot_do() -> None:

@@ -74,4 +74,5 @@ async def test_a_sequence_to_sequence_model_is_refused_with_what_can_be_trained(
     refuses_training: Refuses, model_folder: Path, config: str
 ) -> None:
     (model_folder / "config.json").write_text(config)
-    await refuses_training("sequence-to-sequence", "TRL has no trainer", "Decoder-only models")
+    call = 'submit_script(script="templates/seq2seq.py", script_args=["--model", ..., "--dataset", ...]'
+    await refuses_training("sequence-to-sequence", "TRL has no trainer", "Decoder-only models", call)

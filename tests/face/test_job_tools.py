@@ -84,6 +84,38 @@ async def test_a_finished_job_says_no_next_call_and_shows_samples(context: CallC
     assert (result.output_path, result.next_check_s) == ("/models/output", None)
 
 
+async def test_a_finished_training_says_what_its_result_is_and_what_its_samples_lack(
+    context: CallContext, log: PrintedLog
+) -> None:
+    log.job = replace(JOB, stage=Stage.COMPLETED, output_path="/models/output")
+    log.text = 'RUN = {"tuning": "lora", "model": "org/tiny", "merge": False}\n'
+    log.lines += [progress(kind="sample", prompt="1 + 1?", before="", after="")]
+    result = await status(context, job_id=JOB.id)
+    assert result.activity == "the result is an adapter of tiny, which it needs"
+    assert [warning.partition(",")[0] for warning in result.warnings] == ["1 of 1 sample prompts got an empty answer"]
+
+
+async def test_metrics_of_preferences_are_said_in_words(context: CallContext, log: PrintedLog) -> None:
+    log.lines += [progress(kind="log", step=31, max_steps=40, **{"rewards/accuracies": 0.46})]
+    assert (
+        await status(context, job_id=JOB.id)
+    ).meaning == "prefers the chosen answer in 46 % of pairs (chance is 50 %)"
+
+
+@pytest.mark.parametrize("text", ["RUN = 5\n", "RUN = {[]: 1}\n", "import this\n", "not Python"])
+async def test_a_script_of_any_kind_has_a_status(context: CallContext, log: PrintedLog, text: str) -> None:
+    log.job, log.text = replace(JOB, kind="script", method="script"), text
+    log.lines[:] = [f"{{'loss': '{loss}', 'epoch': '0.5'}}" for loss in (4, 2)]
+    result = await status(context, job_id=JOB.id)
+    assert (result.loss, result.metrics, result.progress) == ("4 -> 2", ["loss=2"], None)
+    assert (await logs(context, show="metrics")).lines == ["loss 4  epoch 0.5", "loss 2  epoch 0.5"]
+    log.job = replace(log.job, stage=Stage.CANCELED)
+    again = await status(context, job_id=JOB.id)
+    assert again.next_call == f'start_job(id="{JOB.id}") (a script starts again from its beginning)'
+    log.job = replace(log.job, stage=Stage.COMPLETED)
+    assert (await status(context, job_id=JOB.id)).next_call == f'job_logs(job_id="{JOB.id}", show="metrics")'
+
+
 @pytest.mark.parametrize("show", ["tail", "errors", "metrics", "samples", "script"])
 async def test_every_part_of_a_log_can_be_read_on(context: CallContext, log: PrintedLog, show: Any) -> None:
     log.lines += [progress(kind="sample", prompt="a", after="b"), "ValueError: bad"]

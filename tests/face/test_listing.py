@@ -23,6 +23,7 @@ NAMES = [
     "job_logs",
     "cancel_job",
     "convert_gguf",
+    "submit_script",
 ]
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 

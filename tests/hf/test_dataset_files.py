@@ -11,7 +11,7 @@ from anyio import to_thread
 from tests.hf.desk import Desk
 from tests.hub import Fault
 from trl_mcp.errors import AccessNotGranted, HubUnreachable, InvalidArguments, NotFound, UnreadableData
-from trl_mcp.values import HubFiles
+from trl_mcp.hub.values import HubFiles
 
 pytestmark = pytest.mark.anyio
 parquet: Any = pyarrow.parquet

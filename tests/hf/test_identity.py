@@ -9,7 +9,7 @@ from tests.hf.desk import Desk, open_hub, spec
 from tests.hub import EmulatedHub, Fault
 from trl_mcp.errors import HubUnreachable, InvalidArguments, PermissionMissing, TokenMissing, TokenRejected
 from trl_mcp.hub.hub import Hub
-from trl_mcp.values import Identity, TokenScope
+from trl_mcp.hub.values import Identity, TokenScope
 
 pytestmark = pytest.mark.anyio
 

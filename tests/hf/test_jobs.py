@@ -19,8 +19,9 @@ from trl_mcp.backends.base import Backend, Stage
 from trl_mcp.backends.hf_budget import day_of, jobs_of_day
 from trl_mcp.backends.hf_cost import cost
 from trl_mcp.backends.hf_jobs import as_job
+from trl_mcp.clock import utc_now
 from trl_mcp.errors import InvalidArguments, NotPossible, UnknownJob
-from trl_mcp.monitor.status import report_job, utc_now
+from trl_mcp.monitor.status import report_job
 
 pytestmark = pytest.mark.anyio
 needs_mounts = pytest.mark.skipif(mounts_supported() is not None, reason=mounts_supported() or "")

@@ -8,7 +8,7 @@ import pytest
 from tests.hf.desk import Desk
 from tests.hub import Fault
 from trl_mcp.errors import AccessNotGranted, HubUnreachable, NotFound, TokenRejected
-from trl_mcp.values import OutputRepo
+from trl_mcp.hub.values import OutputRepo
 
 pytestmark = pytest.mark.anyio
 CARD = "---\nlicense: apache-2.0\nbase_model: acme/base\n---\n"
@@ -132,14 +132,9 @@ async def test_an_output_repository_tells_whose_run_it_holds_and_whether_it_may_
     assert await desk.hub.output_repo(token, "alice/new") == OutputRepo("alice/new", exists=False)
     desk.emulated.add_repo("alice/plain")
     plain = await desk.hub.output_repo(token, "alice/plain")
-    assert (plain.exists, plain.run_key, plain.why_no_write, plain.has_model) == (True, None, "", False)
+    assert (plain.exists, plain.run_key, plain.why_no_write) == (True, None, "")
     desk.emulated.add_repo("alice/mine", {"trl-mcp.json": json.dumps({"run_key": "abc"})})
     assert (await desk.hub.output_repo(token, "alice/mine")).run_key == "abc"
-    assert not await desk.hub.is_pushed(token, "alice/mine", "abc")
-    desk.emulated.commit_files("alice/mine", {"model.safetensors": b"x"})
-    assert await desk.hub.is_pushed(token, "alice/mine", "abc")
-    assert not await desk.hub.is_pushed(token, "alice/mine", "abd")
-    assert not await desk.hub.is_pushed(token, "alice/new", "abc")
 
 
 async def test_an_output_repository_of_others_or_with_a_reading_token_cannot_be_written(desk: Desk) -> None:

@@ -10,9 +10,9 @@ from tests.hf.desk import Desk, quickly
 from tests.hub import Fault
 from trl_mcp.errors import InvalidArguments
 from trl_mcp.hub.hub import Hub
+from trl_mcp.hub.values import HubFiles, TextLengths
 from trl_mcp.hub.viewer import Viewer
 from trl_mcp.settings import Settings
-from trl_mcp.values import HubFiles, TextLengths
 
 pytestmark = pytest.mark.anyio
 ROWS = "".join(json.dumps({"text": "x" * n, "n": n}) + "\n" for n in range(101))

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from tests.hub import buckets, cas, identity, jobs, repo_content, repo_info, repo_write, spaces, viewer
+from tests.hub import buckets, cas, identity, inference, jobs, repo_content, repo_info, repo_write, spaces, viewer
 from tests.hub.errors import HubError, handle_hub_error
 from tests.hub.http_server import Connections
 from tests.hub.middleware import FaultsAndLog
@@ -51,6 +51,7 @@ def create_app(hub: HubState, connections: Connections) -> Starlette:
     routes = [
         Route("/api/telemetry/{path:path}", telemetry),
         *identity.ROUTES,
+        *inference.ROUTES,
         *jobs.ROUTES,
         *cas.ROUTES,
         *buckets.ROUTES,

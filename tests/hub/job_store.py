@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from secrets import token_hex
@@ -14,6 +15,7 @@ from tests.hub.clock import isoformat, utcnow
 from tests.hub.job_spec import JobSpec
 
 Stage = Literal["SCHEDULING", "RUNNING", "COMPLETED", "CANCELED", "ERROR"]
+Label = tuple[str, str]
 TERMINAL = frozenset({"COMPLETED", "CANCELED", "ERROR"})
 
 
@@ -157,19 +159,44 @@ class Job:
 
 
 class JobStore:
-    """The jobs of all namespaces, in the order of their creation."""
+    """The jobs of all namespaces, in the order of their creation; those with a label are found without the others."""
 
     def __init__(self) -> None:
         self.jobs: dict[str, Job] = {}
+        self.list_lag_s = 0.0
+        self._labelled: dict[tuple[str, Label], dict[str, Job]] = {}
+
+    def add(self, job: Job) -> None:
+        """Keep a new job."""
+        self.jobs[job.id] = job
+        self._index(job)
+
+    def relabel(self, job: Job, labels: dict[str, str]) -> None:
+        """Replace the labels of a job."""
+        job.labels = labels
+        self._labelled.clear()
+        for each in self.jobs.values():
+            self._index(each)
+
+    def _index(self, job: Job) -> None:
+        for label in job.labels.items():
+            self._labelled.setdefault((job.namespace, label), {})[job.id] = job
 
     def find(self, namespace: str, job_id: str) -> Job | None:
         """Return a job, if it is in that namespace."""
         job = self.jobs.get(job_id)
         return job if job and job.namespace == namespace else None
 
-    def newest_first(self, namespace: str) -> list[Job]:
-        """List the jobs of a namespace."""
-        return [job for job in reversed(self.jobs.values()) if job.namespace == namespace]
+    def newest_first(self, namespace: str, labels: AbstractSet[Label] = frozenset()) -> list[Job]:
+        """List the jobs of a namespace that have all these labels, but not those younger than the list lags."""
+        shown_until = utcnow() - timedelta(seconds=self.list_lag_s)
+        found = [self._labelled.get((namespace, label), {}) for label in labels] or [self.jobs]
+        fewest = min(found, key=len)
+        return [
+            job
+            for job in reversed(fewest.values())
+            if job.namespace == namespace and labels <= job.labels.items() and job.created <= shown_until
+        ]
 
     def billed(self, *, job_id: str | None = None, namespace: str | None = None) -> int:
         """Add up what jobs have cost, in micro-USD."""

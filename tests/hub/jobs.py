@@ -74,7 +74,7 @@ def launch(request: Request, namespace: str, spec: JobSpec, initiator: dict[str,
         labels=dict(spec.labels),
         expose=spec.raw.get("expose"),
     )
-    hub.jobs.jobs[job.id] = job
+    hub.jobs.add(job)
     hub.runner.submit(job)
     return job
 
@@ -85,12 +85,10 @@ async def listing(request: Request) -> Response:
     if not state(request).accounts.may_see_jobs(token, namespace):
         raise missing_permission(namespace, "job.read")
     stages = set(request.query_params.getlist("stage"))
-    labels = {tuple(label.split("=", 1)) for label in request.query_params.getlist("label")}
-    jobs = [
-        job.view()
-        for job in state(request).jobs.newest_first(namespace)
-        if labels <= job.labels.items() and (not stages or job.stage in stages)
-    ]
+    given = (label.partition("=") for label in request.query_params.getlist("label"))
+    labels = {(name, value) for name, _, value in given}
+    found = state(request).jobs.newest_first(namespace, labels)
+    jobs = [job.view() for job in found if not stages or job.stage in stages]
     return paged(request, jobs)
 
 
@@ -119,7 +117,7 @@ async def duplicate(request: Request) -> Response:
 async def labels(request: Request) -> Response:
     """Replace the labels of a job."""
     job = writable_job(request)
-    job.labels = check_labels((await body(request)).get("labels"))
+    state(request).jobs.relabel(job, check_labels((await body(request)).get("labels")))
     return JSONResponse(job.view())
 
 

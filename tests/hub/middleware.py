@@ -40,7 +40,7 @@ class FaultsAndLog:
         """Handle one request."""
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
-        entry = self._note(scope)
+        entry = self._entry(scope)
 
         # The server's own Date is renewed by a timer and late on a busy machine; log readers compare it with events.
         async def record(message: Message) -> None:
@@ -52,9 +52,10 @@ class FaultsAndLog:
             await send(message)
 
         fault = self._hub.faults.take(scope["method"], scope["path"])
-        if fault is None:
-            return await self._app(scope, receive, record)
-        return await self._fail(fault, scope, receive, record)
+        with self._hub.log.answering(entry):
+            if fault is None:
+                return await self._app(scope, receive, record)
+            return await self._fail(fault, scope, receive, record)
 
     async def _fail(self, fault: Fault, scope: Scope, receive: Receive, send: Send) -> None:
         if fault.kind == "slow":
@@ -73,13 +74,13 @@ class FaultsAndLog:
         while (await receive())["type"] != "http.disconnect":
             pass
 
-    def _note(self, scope: Scope) -> LoggedRequest:
+    def _entry(self, scope: Scope) -> LoggedRequest:
         headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
         try:
             token = self._hub.accounts.authenticate(headers.get(b"authorization"))
         except HubError:
             token = None
-        entry = LoggedRequest(
+        return LoggedRequest(
             scope["method"],
             scope["path"],
             scope["query_string"].decode(),
@@ -88,8 +89,6 @@ class FaultsAndLog:
             range=headers.get(b"range", ""),
             has_token=b"authorization" in headers,
         )
-        self._hub.log.add(entry)
-        return entry
 
 
 async def _swallow(message: dict[str, Any] | Message) -> None:

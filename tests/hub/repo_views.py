@@ -73,7 +73,9 @@ def _tags(card: dict[str, Any]) -> list[str]:
 
 def _model_fields(hub: HubState, repo: Repo, commit: Commit, card: dict[str, Any]) -> dict[str, Any]:
     config = _json_file(hub, commit, "config.json")
-    fields: dict[str, Any] = {"modelId": repo.id}
+    fields: dict[str, Any] = {"modelId": repo.id, "inferenceProviderMapping": {}}
+    if repo.id in hub.served:
+        fields["inferenceProviderMapping"] = hub.served[repo.id].mapping(repo.id)
     if (parameters := _parameters(hub, commit)) is not None:
         fields["safetensors"] = parameters
     if config is not None:

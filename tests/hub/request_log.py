@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -28,14 +30,23 @@ class LoggedRequest:
 
 
 class RequestLog:
-    """The newest requests, in the order of their arrival."""
+    """The newest requests, in the order of their arrival, and how many of them were answered side by side at most."""
 
     def __init__(self) -> None:
         self._entries: deque[LoggedRequest] = deque(maxlen=LIMIT)
+        self._at_once = 0
+        self.most_at_once = 0
 
-    def add(self, entry: LoggedRequest) -> None:
-        """Remember a request."""
+    @contextmanager
+    def answering(self, entry: LoggedRequest) -> Generator[None]:
+        """Remember a request, which is being answered until the block ends."""
         self._entries.append(entry)
+        self._at_once += 1
+        self.most_at_once = max(self.most_at_once, self._at_once)
+        try:
+            yield
+        finally:
+            self._at_once -= 1
 
     def matching(self, path_glob: str = "*", method: str = "*") -> list[LoggedRequest]:
         """Return the requests whose path matches a pattern."""
@@ -46,3 +57,4 @@ class RequestLog:
     def clear(self) -> None:
         """Forget all requests."""
         self._entries.clear()
+        self.most_at_once = self._at_once

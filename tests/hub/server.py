@@ -24,11 +24,12 @@ from tests.hub.job_spec import JobSpec
 from tests.hub.job_store import Job
 from tests.hub.repo_store import SpaceSettings
 from tests.hub.request_log import LoggedRequest
+from tests.hub.served_models import Reply, ServedModel
 from tests.hub.state import HubState
 
 Result = TypeVar("Result")
 START_TIMEOUT_S = 30
-PERMISSIONS = ("repo.content.read", "repo.access.read", "repo.write", "job.write")
+PERMISSIONS = ("repo.content.read", "repo.access.read", "repo.write", "job.write", "inference.serverless.write")
 
 
 def _listen(port: int) -> socket.socket:
@@ -129,6 +130,14 @@ class EmulatedHub:
         first = self._call(create)
         return self.commit_files(repo_id, files, repo_type=repo_type) if files else first
 
+    def serve_model(self, repo_id: str, reply: Reply, **details: Any) -> ServedModel:
+        """Let Inference Providers serve a model, made where it is not there; `reply` is what it says to messages."""
+        served = ServedModel(reply, **details)
+        if repo_id not in self.repo_ids():
+            self.add_repo(repo_id)
+        self._call(lambda: self._state.served.update({repo_id: served}))
+        return served
+
     def commit_files(self, repo_id: str, files: Mapping[str, bytes | str], *, repo_type: str = "model") -> str:
         """Commit files to a repository's main branch and return the new commit's hash."""
         contents = {path: data.encode() if isinstance(data, str) else data for path, data in files.items()}
@@ -205,9 +214,17 @@ class EmulatedHub:
                 creator = {"id": user.id, "name": user.name}
                 job = Job("alice", owner, creator, creator, spec, price=167, labels=dict(labels))
                 job.settle(ran_s)
-                self._state.jobs.jobs[job.id] = job
+                self._state.jobs.add(job)
 
         self._call(add)
+
+    def let_lists_lag(self, seconds: float) -> None:
+        """Show new jobs in lists only when they are so old."""
+
+        def lag() -> None:
+            self._state.jobs.list_lag_s = seconds
+
+        self._call(lag)
 
     def hold_jobs(self, flavor: str = "*") -> None:
         """Keep new jobs of a flavor in SCHEDULING."""
@@ -260,6 +277,10 @@ class EmulatedHub:
     def requests(self, path_glob: str = "*", method: str = "*") -> list[LoggedRequest]:
         """Return the requests so far whose path matches a pattern."""
         return self._call(lambda: self._state.log.matching(path_glob, method))
+
+    def most_at_once(self) -> int:
+        """Return how many requests were being answered side by side at most, since they were cleared."""
+        return self._call(lambda: self._state.log.most_at_once)
 
     def clear_requests(self) -> None:
         """Forget the requests so far."""

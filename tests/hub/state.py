@@ -16,6 +16,7 @@ from tests.hub.job_runner import JobRunner, RunOptions, Stores
 from tests.hub.job_store import JobStore
 from tests.hub.repo_store import RepoStore
 from tests.hub.request_log import RequestLog
+from tests.hub.served_models import ServedModel
 from tests.hub.viewer_store import ViewerStore
 from tests.hub.xet_store import XetStore
 
@@ -44,6 +45,7 @@ class HubState:
     faults: Faults = field(default_factory=Faults)
     log: RequestLog = field(default_factory=RequestLog)
     gpu: GpuSample = field(default_factory=GpuSample)
+    served: dict[str, ServedModel] = field(default_factory=dict[str, ServedModel])
     credits: dict[str, int] = field(default_factory=dict[str, int])
     endpoint: str = ""
     storage: Storage = field(default_factory=Storage)

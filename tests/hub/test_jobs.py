@@ -167,6 +167,8 @@ def test_labels_are_replaced_and_checked(api: HfApi) -> None:
     job = submit(api, "true", labels={"a": "1"})
     changed = api.update_job_labels(job_id=job.id, labels={"b": "2"}, namespace="alice")
     assert changed.labels == {"b": "2"}
+    assert [found.id for found in api.list_jobs(namespace="alice", labels={"b": "2"})] == [job.id]
+    assert list(api.list_jobs(namespace="alice", labels={"a": "1"})) == []
     with pytest.raises(BadRequestError):
         submit(api, "true", labels={"model": "acme/x"})
 

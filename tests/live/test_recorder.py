@@ -11,9 +11,9 @@ from tests.hub import EmulatedHub
 from tests.live.recorder import recording
 from trl_mcp.backends.hf import HfBackend
 from trl_mcp.backends.hf_jobs import Offer, specification
+from trl_mcp.clock import utc_now
 from trl_mcp.errors import CreditsMissing
 from trl_mcp.hub.hub import Hub
-from trl_mcp.monitor.status import utc_now
 
 pytestmark = pytest.mark.anyio
 

@@ -33,6 +33,7 @@ class PrintedLog:
     job: Job = JOB
     piece_lines: int = 100
     name: str = "memory"
+    text: str = "RUN = {}\n"
 
     async def logs(self, job_id: str, *, tail: int | None = None, cursor: int | None = None) -> LogPiece:
         """Return a piece of the log."""
@@ -54,8 +55,8 @@ class PrintedLog:
         return [self.job][:limit]
 
     async def script(self, job_id: str) -> str:
-        """Return a script."""
-        return "RUN = {}\n"
+        """Return the job's script."""
+        return self.text
 
     async def submit(self, spec: JobSpec) -> Submission:
         """Return the job as one that existed."""

@@ -126,6 +126,39 @@ def test_lines_near_a_fault_are_kept_and_others_not() -> None:
     assert list(filter(NearFault(TAG), lines)) == ["ValueError: x", "after 1", "after 2"]
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        (
+            "This is a friendly reminder - the current text generation call has exceeded the model's predefined maximum "
+            "length (2048). Depending on the model, you may observe exceptions, performance degradation, or nothing at all."
+        ),
+        (
+            "Token indices sequence length is longer than the specified maximum sequence length for this model (9 > 8). "
+            "Running this sequence through the model will result in indexing errors"
+        ),
+        "UserWarning: in version 2.9 we will raise an exception if use_reentrant is not passed.",
+        "Checked 40 files without errors",
+    ],
+)
+def test_a_line_that_only_warns_of_faults_is_none(line: str) -> None:
+    assert list(filter(NearFault(TAG), [line, "next"])) == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "ValueError: this will fail",
+        "[rank0]: torch.OutOfMemoryError: CUDA out of memory. It may fail again",
+        "Error: it failed",
+        "RuntimeError",
+        "subprocess.CalledProcessError: without errors",
+    ],
+)
+def test_a_fault_that_happened_is_shown_whatever_it_says_besides(line: str) -> None:
+    assert list(filter(NearFault(TAG), [line])) == [line]
+
+
 def test_a_traceback_is_kept_to_its_end() -> None:
     frames = [f'  File "a.py", line {n}' for n in range(20)]
     lines = ["fine", "Traceback (most recent call last):", *frames, "KeyError: 'a'"]

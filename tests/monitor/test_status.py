@@ -167,6 +167,53 @@ async def test_a_look_is_worth_while_after_a_tenth_of_the_time_left() -> None:
     assert (await report(slow, FAILED)).next_check_s is None
 
 
+SCRIPT = replace(JOB, kind="script", method="script")
+PRINTED = [
+    "\r  0%|   | 0/9 [00:00<?, ?it/s]",
+    "{'loss': '2.5', 'epoch': '0.1'}",
+    "\r 33%|#  | 3/9 [00:06<00:12, 2s/it]",
+]
+
+
+async def test_the_progress_of_a_script_is_read_from_what_its_trainer_prints() -> None:
+    found = await report(PRINTED, SCRIPT)
+    assert (found.progress.step, found.progress.max_steps, found.progress.metrics) == (3, 9, {"loss": 2.5})
+    assert (found.progress.eta_s, found.activity) == (12, "")
+    assert (await report(PRINTED)).progress.step == 0
+
+
+async def test_progress_lines_of_a_script_come_before_what_else_it_prints() -> None:
+    found = await report([*PRINTED, progress(kind="log", step=1, max_steps=2, loss=0.5)], SCRIPT)
+    assert (found.progress.step, found.progress.max_steps, found.progress.metrics) == (1, 2, {"loss": 0.5})
+
+
+async def test_of_a_script_it_says_only_what_is_known() -> None:
+    assert (await report(["Loading"], SCRIPT)).activity == "running; nothing in its log tells yet how far it is"
+    last = ["\r100%|###| 9/9 [00:18<00:00, 2s/it]"]
+    assert (await report(PRINTED + last, SCRIPT)).activity == "running; its training is at the last step"
+    assert (await report(PRINTED, replace(SCRIPT, stage=Stage.COMPLETED, message="done"))).activity == "done"
+
+
+async def test_no_metric_of_a_script_tells_secrets() -> None:
+    lines = [f"{{'{TOKEN}': 1.0, 'sesame-open': 1.0, 'loss': 1.0, 'epoch': 1.0}}"]
+    found = await report(lines, SCRIPT, secrets=("sesame-open",))
+    assert found.progress.metrics == {"loss": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("message", "fix"),
+    [
+        ("Ended by signal 9.", 'start_job(id="sft-3f2a9c1b7d4e-1") (a script starts again from its beginning)'),
+        ("Job timeout after 60 s.", 'timeout="60m") (a script starts again from its beginning)'),
+        ("CUDA out of memory", "Submit the script again with smaller batches (script_args)"),
+    ],
+)
+async def test_a_script_that_failed_begins_anew(message: str, fix: str) -> None:
+    diagnosis = (await report([], replace(FAILED, kind="script", message=message))).diagnosis
+    assert diagnosis is not None
+    assert fix in diagnosis.fix
+
+
 async def test_it_says_what_the_job_does() -> None:
     assert (await report([])).activity == "loading packages, model and data"
     assert (await report([progress(kind="log", step=1, max_steps=9)])).activity == ""

@@ -4,16 +4,18 @@ import statistics
 import time
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
 
+from tests.conftest import without_counting
 from tests.face.answer import Answer, answer_of
 from tests.hf.desk import open_hub
 from tests.hub import Fault
 from tests.paid.desk import TRAINING, PaidDesk
-from trl_mcp.backends.hf_budget import day_spending
+from trl_mcp.backends.hf_budget import added_up, jobs_of_today
 from trl_mcp.errors import InvalidArguments
 from trl_mcp.settings import Settings
 
@@ -55,6 +57,31 @@ async def test_of_fifty_submissions_at_once_as_many_run_as_the_day_allows(desk: 
     desk.hub.end_job(desk.hub.jobs()[0]["id"], ran_s=30)
     assert (await limited.submit(max_cost_usd=1, epochs=60)).result["status"] == "submitted"
     assert (await limited.submit(max_cost_usd=1, epochs=61)).result["status"] == "refused"
+
+
+@pytest.mark.parametrize("lag_s", [0.0, 1.0])
+async def test_of_two_hosts_that_take_the_last_of_a_day_at_once_the_later_gives_its_job_up(
+    desk: PaidDesk, tmp_path: Path, lag_s: float
+) -> None:
+    hosts = [allowing(desk, 1).with_settings(TRL_MCP_HOME=str(tmp_path / name)) for name in ("one", "other")]
+    for host in hosts:
+        without_counting(Path(host.environ["TRL_MCP_HOME"]))
+    desk.hub.let_lists_lag(lag_s)
+    # Neither host's job is there yet when the other one looks at what is left.
+    desk.hub.faults.add(Fault("POST", "/api/jobs/alice", "slow", times=2, delay_s=3))
+    answers: list[Answer] = []
+
+    async def submit(host: PaidDesk, epochs: int) -> None:
+        answers.append(await host.submit(max_cost_usd=1, epochs=epochs))
+
+    async with anyio.create_task_group() as group:
+        for epochs, host in enumerate(hosts, start=1):
+            group.start_soon(submit, host, epochs)
+    first, second = desk.hub.jobs()
+    assert (first["status"]["stage"], second["status"]["stage"]) == ("SCHEDULING", "CANCELED")
+    assert sorted(answer.result["status"] for answer in answers) == ["refused", "submitted"]
+    (refused,) = by_code(answers, "money.day")
+    assert "$0.0150 reserved" in refused.result["findings"][0]["message"]
 
 
 async def test_the_refusal_names_limit_spent_reserved_asked_and_what_would_pass(desk: PaidDesk) -> None:
@@ -128,7 +155,8 @@ async def seconds_of_a_look(desk: PaidDesk) -> float:
     async with open_hub(desk.hub) as hub:
         for _ in range(11):
             began = time.perf_counter()
-            await day_spending(hub, desk.hub.tokens["alice"], ["alice"], datetime.now(UTC), Decimal(1))
+            jobs = await jobs_of_today(hub, desk.hub.tokens["alice"], ["alice"], datetime.now(UTC))
+            added_up(jobs, datetime.now(UTC), Decimal(1))
             taken.append(time.perf_counter() - began)
     return statistics.median(taken)
 

@@ -84,7 +84,9 @@ async def test_a_job_that_waits_tells_where_it_is_and_where_its_model_goes(desk_
     with anyio.fail_after(5):
         status = (await desk.ask("job_status", job_id=submitted.result["job_id"])).result
     assert status["stage"] == "SCHEDULING"
-    assert status["job_url"] == status["dashboard_url"] == submitted.result["job_url"]
+    assert [status[name] for name in ("job_url", "dashboard_url")] == [
+        submitted.result[name] for name in ("job_url", "dashboard_url")
+    ]
     assert status["output_repo"] == submitted.result["output_repo"]
     assert status["queued_s"] >= 0
     assert "running_s" not in status

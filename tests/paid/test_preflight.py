@@ -22,16 +22,20 @@ FIRES: dict[str, dict[str, Any]] = {
     "model.encoder": {"model": "alice/encoder", "hardware": "l4x1", "timeout": "1h"},
     "model.base": {"method": "dpo", "dataset": "alice/pairs"},
     "model.licence": {"model": "alice/no-derivatives", "private": False},
+    "gguf.later": STORED | {"model": "alice/unconvertible"},
     "lora.lr": {"learning_rate": 2e-5},
     "lr.range": {"learning_rate": 2e-4, "tuning": "full"},
     "lora.save_embeddings": {"trainer_args": ["chat_template_path=alice/chat"]},
     "save.interval": {"trainer_args": ["save_steps=500"]},
     "pack.attn": {"trainer_args": ["packing=true", "packing_strategy=wrapped"]},
+    "pack.mask": {"trainer_args": ["packing=true"]},
+    "hw.kernels": STORED | {"trainer_args": ["attn_implementation=kernels-community/flash-attn2"], "timeout": "9h"},
     "hw.bf16": STORED | {"trainer_args": ["bf16=true"]},
     "hw.use_cpu": STORED | {"trainer_args": ["use_cpu=true"]},
     "job.timeout": STORED | {"timeout": "2m"},
     "job.margin": STORED | {"timeout": "a little above what nine in ten take"},
     "job.secret": {"system_prompt": f"The key is {FAKE_TOKEN}."},
+    "reward.judge_cost": {"method": "grpo", "rewards": ["judge:acme/judge"]},
 }
 
 
@@ -43,8 +47,11 @@ def repositories(hub: EmulatedHub) -> None:
     hub.add_repo("alice/few-bits", stored | {"config.json": json.dumps(few_bits)})
     encoder = json.loads(stored["config.json"]) | {"model_type": "bert", "architectures": ["BertForMaskedLM"]}
     hub.add_repo("alice/encoder", stored | {"config.json": json.dumps(encoder)})
+    unknown = json.loads(stored["config.json"]) | {"architectures": ["OPTForCausalLM"]}
+    hub.add_repo("alice/unconvertible", stored | {"config.json": json.dumps(unknown)})
     hub.add_repo("alice/gguf", {"config.json": '{"model_type": "qwen3"}', "model-Q4_K_M.gguf": "GGUF"})
     hub.add_repo("alice/no-derivatives", MODEL_FILES | {"README.md": LICENCE})
+    hub.serve_model("acme/judge", lambda _: '{"score": 1}')
     hub.add_repo("alice/chat", MODEL_FILES | {"chat_template.jinja": "{{ messages }}"})
     hub.add_repo("alice/pairs", {"train.jsonl": PAIRS}, repo_type="dataset")
 

@@ -88,7 +88,7 @@ def test_reward_models_are_references_and_name_the_run() -> None:
         ({"rewards": ("short", "short:2"), "reward_code": CODE}, "short more than once"),
         ({"rewards": ("short:nan",), "reward_code": CODE}, "no finite number"),
         ({"rewards": ("org/reward",), "reward_code": CODE}, "names none of its functions"),
-        ({"rewards": ("judge:org/model",)}, "as judge is not possible"),
+        ({"rewards": ("judge:model",)}, "names no judge"),
         ({"reward_code": "def f(:\n"}, "line 1"),
         ({"reward_code": "x = 1"}, "defines no function"),
         ({"reward_code": "async def f(completions): ..."}, "is async"),

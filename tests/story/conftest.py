@@ -1,25 +1,30 @@
 import os
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from pathlib import Path
 
 import anyio
 import pytest
+from uv import find_uv_bin
 
+from tests.hub import mounts_supported, spaces_address
 from tests.story.agent import Answers, write_questions
 from trl_mcp.backends.base import JobSpec, Stage
+from trl_mcp.backends.dashboard import close_dashboard
 from trl_mcp.backends.local import LocalBackend
 from trl_mcp.render.script import read_run, render
 from trl_mcp.render.templates import template_source
+from trl_mcp.wheel_folders import find_wheels, write_index
 
 CORPUS = "What is the code of box 0 1 2 3 4 5 6 7 8 9? The code is 37 74 11 48 85 22 59 96 33 70."
 
 
 @pytest.fixture(scope="session")
-def story_environ(tmp_path_factory: pytest.TempPathFactory, training_home: Path) -> Mapping[str, str]:
+def story_environ(tmp_path_factory: pytest.TempPathFactory, training_home: Path) -> Generator[Mapping[str, str]]:
     """The environment of a server whose home has the environment that trains."""
     home = tmp_path_factory.mktemp("story")
     (home / "envs").symlink_to(training_home / "envs")
-    return {**os.environ, "TRL_MCP_HOME": str(home), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    yield {**os.environ, "TRL_MCP_HOME": str(home), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    close_dashboard(home)
 
 
 @pytest.fixture(scope="session")
@@ -38,6 +43,28 @@ def tiny_model(story_environ: Mapping[str, str]) -> str:
         return job.output_path
 
     return anyio.run(make)
+
+
+@pytest.fixture(scope="session")
+def job_env(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What jobs of the emulated Hub need here beside their own environment: uv, npm, and CPU wheels of torch."""
+    if (reason := mounts_supported()) is not None:
+        pytest.skip(f"jobs of the emulated Hub need their own mounts: {reason}")
+    wheels = [wheel for wheel in find_wheels(os.environ) if wheel.name == "torch"]
+    if not wheels:
+        pytest.skip("no wheel folder of pip holds torch: the jobs would download it with CUDA")
+    url = write_index(wheels, tmp_path_factory.mktemp("index"))
+    inherited = {name: os.environ[name] for name in ("SSL_CERT_FILE", "UV_CACHE_DIR", "HOME") if name in os.environ}
+    return {
+        **inherited,
+        "PATH": f"{Path(find_uv_bin()).parent}:/usr/bin:/bin",
+        # The conversion takes torch from the index of that name, trainings from any.
+        "UV_INDEX": f"pytorch-cpu={url} {url}",
+        "UV_PYTHON": "3.11",
+        "OMP_NUM_THREADS": "1",
+        # What the name service is to them: trainings report to a Space unless they are told not to.
+        "PYTHONPATH": str(Path(spaces_address.__file__).parent),
+    }
 
 
 @pytest.fixture

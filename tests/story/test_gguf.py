@@ -8,9 +8,8 @@ from pathlib import Path
 
 import anyio
 import pytest
-from uv import find_uv_bin
 
-from tests.hub import EmulatedHub, RunOptions, mounts_supported
+from tests.hub import EmulatedHub, RunOptions
 from tests.story.agent import Answers, connected
 from tests.templates.gguf_runs import GgufRuns
 from tests.templates.job_runs import JobRuns
@@ -19,7 +18,6 @@ from trl_mcp.backends.base import JobSpec, Stage
 from trl_mcp.backends.local import LocalBackend
 from trl_mcp.render.script import read_run, render
 from trl_mcp.render.templates import template_source
-from trl_mcp.wheel_folders import find_wheels, write_index
 
 pytestmark = [pytest.mark.anyio, pytest.mark.training, pytest.mark.timeout(900)]
 
@@ -106,9 +104,9 @@ async def test_an_adapter_is_converted_by_the_job_id_of_its_training(
 
 
 async def test_files_are_pushed_to_a_repository_from_which_ollama_runs_them(
-    story_environ: Mapping[str, str], taught: Answers, gguf_python: str, tmp_path: Path
+    story_environ: Mapping[str, str], taught: Answers, gguf_python: str, job_env: dict[str, str], tmp_path: Path
 ) -> None:
-    with EmulatedHub.start(tmp_path / "hub", options=RunOptions(job_env=job_env(tmp_path / "index"))) as hub:
+    with EmulatedHub.start(tmp_path / "hub", options=RunOptions(job_env=job_env)) as hub:
         home = {"TRL_MCP_HOME": str(tmp_path / "home"), "HF_HOME": str(tmp_path / "hf")}
         kept = {name: value for name, value in story_environ.items() if name != "HF_HUB_OFFLINE"}
         online = {**kept, **home, "HF_ENDPOINT": hub.endpoint, "HF_TOKEN": hub.tokens["alice"]}
@@ -137,23 +135,3 @@ async def test_files_are_pushed_to_a_repository_from_which_ollama_runs_them(
         card = hub.read_file(repo, "README.md").decode()
         assert "base_model: alice/codes" in card
         assert "base_model_relation: quantized" in card
-
-
-def job_env(index: Path) -> dict[str, str]:
-    """What a job of the emulated Hub needs here beside its own environment: uv, npm, and CPU wheels of torch."""
-    if (reason := mounts_supported()) is not None:
-        pytest.skip(f"jobs of the emulated Hub need their own mounts: {reason}")
-    wheels = [wheel for wheel in find_wheels(os.environ) if wheel.name == "torch"]
-    if not wheels:
-        pytest.skip("no wheel folder of pip holds torch: the jobs would download it")
-    url = write_index(wheels, index)
-    kept = ("SSL_CERT_FILE", "UV_CACHE_DIR", "HOME")
-    inherited = {name: os.environ[name] for name in kept if name in os.environ}
-    path = f"{Path(find_uv_bin()).parent}:/usr/bin:/bin"
-    return {
-        **inherited,
-        "PATH": path,
-        "UV_INDEX": f"pytorch-cpu={url} {url}",
-        "UV_PYTHON": "3.11",
-        "OMP_NUM_THREADS": "1",
-    }

@@ -1,7 +1,6 @@
 """A whole run over the emulated Hub, with the real client libraries: paid, pushed, watched, told what it cost."""
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -10,34 +9,14 @@ from collections.abc import Generator, Mapping
 from pathlib import Path
 
 import pytest
-from uv import find_uv_bin
 
 from tests.hub import EmulatedHub, RunOptions, mounts_supported
 from tests.story.agent import Agent, Answers, connected, write_questions
 from tests.story.test_training import ask
-from trl_mcp.wheel_folders import find_wheels, write_index
 
 pytestmark = [pytest.mark.anyio, pytest.mark.training, pytest.mark.timeout(600)]
 if (reason := mounts_supported()) is not None:
     pytestmark.append(pytest.mark.skip(reason=f"jobs of the emulated Hub need their own mounts: {reason}"))
-
-
-@pytest.fixture(scope="session")
-def job_env(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """What jobs of the emulated Hub need here beside their own environment: uv, and CPU wheels of torch."""
-    wheels = [wheel for wheel in find_wheels(os.environ) if wheel.name == "torch"]
-    if not wheels:
-        pytest.skip("no wheel folder of pip holds torch: the jobs would download it with CUDA")
-    index = tmp_path_factory.mktemp("index")
-    uv = Path(find_uv_bin())
-    inherited = {name: os.environ[name] for name in ("SSL_CERT_FILE", "UV_CACHE_DIR", "HOME") if name in os.environ}
-    return {
-        **inherited,
-        "PATH": f"{uv.parent}:/usr/bin:/bin",
-        "UV_INDEX": write_index(wheels, index),
-        "UV_PYTHON": "3.11",
-        "OMP_NUM_THREADS": "1",
-    }
 
 
 @pytest.fixture
@@ -92,14 +71,20 @@ async def test_a_paid_run_is_pushed_watched_and_told_what_it_cost(
     assert status["stage"] == "COMPLETED", status
     assert status["output_repo"] == started["output_repo"]
     assert 0 < status["usd_so_far"] <= plan["usd_ceiling"]
-    assert status["activity"] == f"the model is pushed: {hub.endpoint}/{started['output_repo']}"
+    assert status["activity"].startswith(f"the model is pushed: {hub.endpoint}/{started['output_repo']}")
     assert len(logs["lines"]) == 10
     # Only now may the library be pointed elsewhere: the folder is what the Hub has.
     pushed = tmp_path / "pushed"
     for name in hub.list_files(started["output_repo"]):
         (pushed / name).parent.mkdir(parents=True, exist_ok=True)
         (pushed / name).write_bytes(hub.read_file(started["output_repo"], name))
-    assert json.loads((pushed / "trl-mcp.json").read_bytes())["run_key"] == status["output_repo"].rpartition("-")[2]
+    record = json.loads((pushed / "trl-mcp.json").read_bytes())
+    assert record["run_key"] == status["output_repo"].rpartition("-")[2]
+    assert record["job"]["plan"] == plan["plan_id"]
+    assert 0 < record["job"]["usd_so_far"] <= status["usd_so_far"]
+    card = (pushed / "README.md").read_text(encoding="utf-8")
+    assert f"| plan | {plan['plan_id']} |" in card
+    assert f"| usd_ceiling | {plan['usd_ceiling']:.5g} |" in card
     online = {**hub_environ, "OMP_NUM_THREADS": "1"}
     answer = ask(training_python, started["output_repo"], "What is the code of box 3?", online)
     assert answer.strip() == "The code is 11."

@@ -11,10 +11,11 @@ from urllib.parse import parse_qs, urlsplit
 import httpx2
 import pytest
 
-from tests.hub import EmulatedHub, RunOptions, mounts_supported, spaces_address
+from tests.hub import EmulatedHub, mounts_supported, spaces_address
 from tests.hub.faults import Fault
 from tests.story import test_hub
 from tests.story.agent import Answers, connected, write_questions
+from tests.story.lessons import asked_only, in_steps, preferred, write_rows
 from trl_mcp.backends.dashboard import close_dashboard
 from trl_mcp.render.script import read_run, render
 from trl_mcp.render.templates import template_source
@@ -26,14 +27,7 @@ STEPS = 12
 # What the name service is to the jobs of an emulated Hub.
 ADDRESSES = {"PYTHONPATH": str(Path(spaces_address.__file__).parent)}
 NEEDS_MOUNTS = pytest.mark.skipif(mounts_supported() is not None, reason="jobs of the emulated Hub need own mounts")
-job_env, hub_environ, paid = test_hub.job_env, test_hub.hub_environ, test_hub.paid
-
-
-@pytest.fixture
-def hub(tmp_path: Path, job_env: dict[str, str]) -> Generator[EmulatedHub]:
-    """A Hub whose Spaces answer to its jobs."""
-    with EmulatedHub.start(tmp_path / "hub", options=RunOptions(job_env=job_env | ADDRESSES)) as running:
-        yield running
+hub, hub_environ, paid = test_hub.hub, test_hub.hub_environ, test_hub.paid
 
 
 @pytest.fixture
@@ -98,7 +92,7 @@ async def test_a_training_is_watched_on_a_dashboard_that_outlives_the_server(
     story_environ: Mapping[str, str], training: Answers
 ) -> None:
     home = Path(story_environ["TRL_MCP_HOME"])
-    settings = ["max_steps=30", "logging_steps=1", "report_to=trackio", "project=boxes"]
+    settings = ["max_steps=30", "logging_steps=1", "project=boxes"]
     try:
         async with connected(story_environ) as agent:
             started = await agent.call("submit_training", **training | {"trainer_args": settings})
@@ -118,6 +112,39 @@ async def test_a_training_is_watched_on_a_dashboard_that_outlives_the_server(
     assert "write_token" not in json.dumps([started, status, later, log])
 
 
+async def test_methods_that_pin_an_older_trl_are_watched_too(
+    story_environ: Mapping[str, str], tiny_model: str, tmp_path: Path
+) -> None:
+    steps = {"method": "prm", "dataset": write_rows(tmp_path / "steps.jsonl", in_steps())}
+    pairs = {"method": "reward", "dataset": write_rows(tmp_path / "pairs.jsonl", preferred())}
+    prompts = {"method": "ppo", "dataset": write_rows(tmp_path / "prompts.jsonl", asked_only())}
+    common = {"model": tiny_model, "tuning": "full", "batch_size": 4}
+    short = ["max_steps=2", "logging_steps=1", "project=older"]
+    async with connected(story_environ) as agent:
+        judge = await agent.call("submit_training", **pairs, **common, trainer_args=["max_steps=1", "report_to=none"])
+        taught = [
+            await agent.call("submit_training", **steps, **common, trainer_args=short),
+            await agent.call(
+                "submit_training",
+                **prompts,
+                **common,
+                rewards=[judge["job_id"]],
+                trainer_args=[*short, "response_length=4"],
+            ),
+        ]
+        ends = [await agent.follow(started["job_id"]) for started in taught]
+    address = urlsplit(str(taught[0]["dashboard_url"]))
+    try:
+        logged = [ask(f"http://{address.netloc}", "get_logs", project="older", run=run_of(each)) for each in taught]
+    finally:
+        assert close_dashboard(Path(story_environ["TRL_MCP_HOME"]))
+    assert [end["stage"] for end in ends] == ["COMPLETED"] * 2, ends
+    assert "metrics are in this log" not in str(ends)
+    assert {max(point["train/global_step"] for point in points) for points in logged} == {2}
+    assert "train/loss" in logged[0][0]
+    assert any("objective/scores" in name for name in logged[1][0])
+
+
 def run_of(started: Answers) -> str:
     """Return the name of a local job's run: its run key and its part."""
     return started["job_id"].partition("-")[2]
@@ -127,7 +154,7 @@ def run_of(started: Answers) -> str:
 async def test_a_paid_training_shows_its_metrics_in_one_private_space(
     hub: EmulatedHub, hub_environ: Mapping[str, str], paid: Answers
 ) -> None:
-    tracked = paid | {"trainer_args": [f"max_steps={STEPS}", "logging_steps=1", "report_to=trackio"]}
+    tracked = paid | {"trainer_args": [f"max_steps={STEPS}", "logging_steps=1"]}
     async with connected(hub_environ) as agent:
         started = await agent.call("submit_training", **tracked, max_cost_usd=1)
         status = await agent.follow(started["job_id"], 400)

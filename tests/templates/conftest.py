@@ -1,9 +1,11 @@
 """What the tests of the templates share."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.templates.gguf_runs import GgufRuns
 from tests.templates.job_runs import JobRuns
 from tests.templates.lessons import CODES, QUICK, chats, lesson, without_samples, write_rows
 
@@ -12,6 +14,12 @@ from tests.templates.lessons import CODES, QUICK, chats, lesson, without_samples
 def job_runs(training_python: str, tmp_path_factory: pytest.TempPathFactory) -> JobRuns:
     """Return what runs templates, each in a folder of its own."""
     return JobRuns(training_python, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def gguf_runs(pinned_python: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory) -> GgufRuns:
+    """Return what runs conversions."""
+    return GgufRuns(JobRuns(pinned_python("convert_gguf"), tmp_path_factory))
 
 
 @pytest.fixture(scope="session")

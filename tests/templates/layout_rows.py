@@ -56,6 +56,7 @@ def row(layout: str, number: int) -> Row:
         "pair": {"prompt": ask(number), "chosen": good(number), "rejected": bad(number)},
         "pair turns": {"prompt": question, "chosen": chosen[1:], "rejected": rejected[1:]},
         "pair without prompt": {"chosen": f"{ask(number)} {good(number)}", "rejected": f"{ask(number)} {bad(number)}"},
+        "pair with nothing in common": {"chosen": good(number), "rejected": bad(number)},
         "pair of conversations": {"chosen": chosen, "rejected": rejected},
         "pair of conversations beside a text prompt": {"prompt": ask(number), "chosen": chosen, "rejected": rejected},
         "pair of texts beside prompt turns": {"prompt": question, "chosen": good(number), "rejected": bad(number)},
@@ -83,8 +84,8 @@ def rows_of(layout: str) -> list[Row]:
 # Which trainer takes which layout as it is, with what its config calls for.
 TAKEN: dict[str, tuple[str, ...]] = {
     "sft": ("text", "messages", "conversations from/value", "prompt+completion", "prompt+completion turns"),
-    "dpo": ("pair", "pair turns", "pair of conversations"),
-    "kto": ("judged", "judged turns", "pair", "pair turns", "pair of conversations"),
+    "dpo": ("pair", "pair turns", "pair without prompt", "pair of conversations"),
+    "kto": ("judged", "judged turns", "pair", "pair turns", "pair without prompt", "pair of conversations"),
     "reward": ("pair without prompt", "pair of conversations", "pair", "pair turns", "pair with margin"),
     "grpo": ("prompt", "prompt turns"),
     "rloo": ("prompt", "prompt turns"),
@@ -96,23 +97,32 @@ TAKEN: dict[str, tuple[str, ...]] = {
     "ppo": ("prompt", "prompt turns"),
     "prm": ("steps",),
 }
+WITHOUT_PROMPT = (
+    "pair without prompt",
+    "pair with nothing in common",
+    "pair of conversations",
+    "pair of conversations beside a text prompt",
+)
 # What its trainer fails on, or trains nothing with, though all that it needs is there.
 CONVERTED: dict[str, tuple[str, ...]] = {
     "sft": ("conversations role/content", "messages as JSON", "instruction+output"),
-    "dpo": ("pair of conversations beside a text prompt", "pair of texts beside prompt turns"),
-    "kto": ("judged by words", "pair of conversations beside a text prompt"),
-    "orpo": ("pair of conversations", "pair of conversations beside a text prompt"),
-    "cpo": ("pair of conversations", "pair of conversations beside a text prompt"),
+    "dpo": (
+        "pair with nothing in common",
+        "pair of conversations beside a text prompt",
+        "pair of texts beside prompt turns",
+    ),
+    "kto": ("judged by words", "pair with nothing in common", "pair of conversations beside a text prompt"),
+    "orpo": WITHOUT_PROMPT,
+    "cpo": WITHOUT_PROMPT,
     "gkd": ("conversations from/value", "instruction+output"),
     "grpo": ("messages", "prompt+completion"),
     "ppo": ("messages", "instruction+output"),
 }
-# What cannot be trained on, and a word of the reason: pictures, tokens of a tokenizer that nobody knows, and pairs of
-# texts of which nobody says where the prompt ends (TRL's dpo would take the letters that both begin with).
+# What cannot be trained on, and a word of the reason: pictures, and tokens of a tokenizer that nobody knows.
 REFUSED: dict[str, dict[str, str]] = {
     "sft": {"tokens": "lists of numbers", "images": "a text model cannot read"},
-    "dpo": {"image with a pair": "a text model cannot read", "pair without prompt": "use method=reward"},
-    "kto": {"tokens": "lists of numbers", "pair without prompt": "where the prompt ends"},
+    "dpo": {"image with a pair": "a text model cannot read"},
+    "kto": {"tokens": "lists of numbers"},
     "reward": {"tokens of a pair": "lists of numbers"},
     "grpo": {"image with a prompt": "a text model cannot read", "tokens": "lists of numbers"},
     "rloo": {"image with a prompt": "a text model cannot read"},

@@ -7,47 +7,26 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.templates.job_modules import load_shared
-
-conversion, columns, texts = load_shared("conversion"), load_shared("columns"), load_shared("texts")
-USER, ASSISTANT = {"role": "user", "content": "How many?"}, {"role": "assistant", "content": "Two."}
-SYSTEM, WRONG = {"role": "system", "content": "Be kind."}, {"role": "assistant", "content": "Three."}
-HUMAN, GPT, BAD = (
-    {"from": "human", "value": "How many?"},
-    {"from": "gpt", "value": "Two."},
-    {"from": "gpt", "value": "Three."},
+from tests.templates.converting import (
+    ASSISTANT,
+    BAD,
+    EXCHANGE,
+    EXTRAS,
+    GPT,
+    HUMAN,
+    PROMPT_METHODS,
+    SYSTEM,
+    USER,
+    WRONG,
+    columns,
+    convert,
+    find,
+    reason,
+    refusal,
 )
-EXTRAS: dict[str, Any] = {"tools": None, "chat_template_kwargs": {}}
-EXCHANGE = {"prompt": [USER], "completion": [ASSISTANT]} | EXTRAS
-PAIR = {"prompt": [USER], "chosen": [ASSISTANT], "rejected": [WRONG]} | EXTRAS
-PAIR_METHODS = ("dpo", "orpo", "cpo", "reward")
-PROMPT_METHODS = ("grpo", "rloo", "online_dpo", "ppo", "distillation")
+
 WORD = st.text("abcXYZ.,?", min_size=1, max_size=6)
 SAID = st.lists(WORD, min_size=1, max_size=4).map(" ".join)
-
-
-def find(data: list[dict[str, Any]], method: str = "sft", **rules: Any) -> Any:
-    """Return the conversion of rows."""
-    return conversion.find_conversion(data, conversion.RowRules(method, **rules))
-
-
-def convert(row: dict[str, Any], method: str = "sft", **rules: Any) -> list[dict[str, Any]]:
-    """Convert a row that is the only one of its data set."""
-    return find([row], method, **rules).convert(row)
-
-
-def reason(row: dict[str, Any], method: str) -> str:
-    """Return why a row is dropped."""
-    with pytest.raises(texts.UnusableRowError) as caught:
-        convert(row, method)
-    return caught.value.reason
-
-
-def refusal(row: dict[str, Any], method: str = "sft", **rules: Any) -> Any:
-    """Return the error of rows that do not say what they are for."""
-    with pytest.raises(columns.UnclearColumnsError) as caught:
-        find([row], method, **rules)
-    return caught.value
 
 
 @pytest.mark.parametrize(
@@ -109,83 +88,6 @@ def test_tools_and_template_arguments_come_along_as_objects() -> None:
     (converted,) = convert(row)
     assert converted["tools"] == [{"name": "f"}]
     assert converted["chat_template_kwargs"] == {"thinking": False}
-
-
-@pytest.mark.parametrize("method", PAIR_METHODS)
-@pytest.mark.parametrize(
-    "row",
-    [
-        {"prompt": "How many?", "chosen": "Two.", "rejected": "Three."},
-        {"question": "How many?", "chosen": "Two.", "rejected": "Three."},
-        {"prompt": [USER], "chosen": [ASSISTANT], "rejected": [WRONG]},
-        {"prompt": "How many?", "chosen": [USER, ASSISTANT], "rejected": [USER, WRONG]},
-        {"prompt": [USER], "chosen": [USER, ASSISTANT], "rejected": [USER, WRONG]},
-        {"chosen": [USER, ASSISTANT], "rejected": [USER, WRONG]},
-        {"chosen": [HUMAN, GPT], "rejected": [HUMAN, BAD]},
-        {"conversations": [HUMAN], "chosen": GPT, "rejected": BAD},
-        {"chosen": json.dumps([USER, ASSISTANT]), "rejected": json.dumps([USER, WRONG])},
-        {"chosen": "\n\nHuman: How many?\n\nAssistant: Two.", "rejected": "\n\nHuman: How many?\n\nAssistant: Three."},
-    ],
-)
-def test_pairs_of_every_kind_get_their_prompt_apart(row: dict[str, Any], method: str) -> None:
-    assert convert(row, method) == [PAIR]
-    judged = [
-        {"prompt": [USER], "completion": answer, "label": good} | EXTRAS
-        for answer, good in (([ASSISTANT], True), ([WRONG], False))
-    ]
-    assert convert(row, "kto") == judged
-
-
-def test_the_prompt_of_a_pair_ends_between_turns_never_inside_one() -> None:
-    chosen, rejected = "It is blue.", "It is green."
-    sides = {
-        side: [USER, {"role": "assistant", "content": text}]
-        for side, text in (("chosen", chosen), ("rejected", rejected))
-    }
-    (converted,) = convert(sides, "dpo")
-    assert converted["chosen"][0]["content"] == chosen
-    assert converted["rejected"][0]["content"] == rejected
-
-
-def test_equal_answers_are_kept_with_their_prompt() -> None:
-    sides = {"chosen": [SYSTEM, USER, ASSISTANT], "rejected": [SYSTEM, USER, ASSISTANT]}
-    expected = {"prompt": [SYSTEM, USER], "chosen": [ASSISTANT], "rejected": [ASSISTANT]}
-    assert convert(sides, "dpo") == [expected | EXTRAS]
-
-
-@pytest.mark.parametrize(
-    "row",
-    [
-        {"chosen": [USER, ASSISTANT], "rejected": [USER | {"content": "Why?"}, WRONG]},
-        {"prompt": "Why not?", "chosen": [USER, ASSISTANT], "rejected": [USER, WRONG]},
-        {"prompt": "How many?", "chosen": [USER, ASSISTANT], "rejected": [WRONG]},
-    ],
-)
-def test_answers_to_different_prompts_are_dropped(row: dict[str, Any]) -> None:
-    assert reason(row, "dpo") == "prompts_differ"
-
-
-def test_pairs_of_texts_without_a_template_are_three_texts() -> None:
-    expected = [{"prompt": "How many?", "chosen": "\nTwo.", "rejected": "\nThree."}]
-    assert (
-        convert({"prompt": "How many?", "chosen": "Two.", "rejected": "Three."}, "dpo", chat_template=False) == expected
-    )
-    spoken = {
-        side: f"\n\nHuman: How many?\n\nAssistant: {text}"
-        for side, text in (("chosen", "The two"), ("rejected", "The three"))
-    }
-    (converted,) = convert(spoken, "dpo", chat_template=False)
-    assert convert(spoken | {"prompt": "\n\nHuman: How many?\n\nAssistant:"}, "dpo", chat_template=False) == [converted]
-    assert converted["prompt"].endswith("Assistant:")
-    assert (converted["chosen"], converted["rejected"]) == (" The two", " The three")
-
-
-def test_reward_pairs_may_have_a_margin_and_no_prompt() -> None:
-    with_margin = {"prompt": "How many?", "chosen": "Two.", "rejected": "Three.", "margin": 2}
-    assert convert(with_margin, "reward")[0]["margin"] == 2.0
-    bare = {"chosen": "It is two.", "rejected": "It is three."}
-    assert convert(bare, "reward") == [bare]
-    assert refusal(bare, "dpo").verdict == "invalid"
 
 
 @pytest.mark.parametrize(

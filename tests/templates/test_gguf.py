@@ -2,7 +2,6 @@
 
 import json
 import signal
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -33,12 +32,6 @@ NO_NUMBERS = (
     'tensor = next(t for t in reader.tensors if t.name == "output_norm.weight"); tensor.data[:] = numpy.nan; '
     "reader.data.flush()"
 )
-
-
-@pytest.fixture(scope="session")
-def gguf_runs(pinned_python: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory) -> GgufRuns:
-    """Return what runs conversions."""
-    return GgufRuns(JobRuns(pinned_python("convert_gguf"), tmp_path_factory))
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,17 +11,11 @@ from huggingface_hub import HfApi
 from tests.hub import EmulatedHub
 from tests.templates.gguf_runs import GgufRuns
 from tests.templates.hub_runs import RUN_KEY, impatient
-from tests.templates.job_runs import Job, JobRuns
+from tests.templates.job_runs import Job
 
 pytestmark = [pytest.mark.training, pytest.mark.timeout(600)]
 
 OUTPUT = "alice/codes-GGUF"
-
-
-@pytest.fixture(scope="session")
-def gguf_runs(pinned_python: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory) -> GgufRuns:
-    """Return what runs conversions."""
-    return GgufRuns(JobRuns(pinned_python("convert_gguf"), tmp_path_factory))
 
 
 @pytest.fixture

@@ -1,6 +1,8 @@
 """What outlives a job: folders, checkpoints, the result that is not pushed yet, and what is said of failures."""
 
 import json
+import os
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -223,6 +225,23 @@ def test_the_card_says_where_adapter_and_merged_model_lie() -> None:
     assert "merged/" in card_text(merge=True)
     assert "merged/" not in card_text()
     assert "merged/" not in card_text(merge=True, tuning="full")
+
+
+def test_the_card_tells_the_plan_of_a_job_and_what_it_has_cost(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert "## Job" not in card_text()
+    script = tmp_path / "sft.py"
+    script.touch()
+    os.utime(script, (0, time.time() - 150))
+    monkeypatch.setenv("TRL_MCP_SCRIPT", str(script))
+    monkeypatch.setenv("TRL_MCP_PLAN", "plan-0123456789ab")
+    assert "| plan | plan-0123456789ab |" in card_text()
+    assert "usd" not in card_text(), "nothing is paid"
+    monkeypatch.setenv("TRL_MCP_PRICE_MICRO_USD", "6667")
+    monkeypatch.setenv("TRL_MCP_CEILING_USD", "0.600030")
+    text = card_text()
+    for row in ("plan | plan-0123456789ab", "usd_per_minute | 0.006667", "minutes_so_far | 3", "usd_so_far | 0.020001"):
+        assert f"| {row} |" in text
+    assert "| usd_ceiling | 0.60003 |" in text
 
 
 def test_the_card_files_a_reward_model_as_one_that_scores() -> None:

@@ -91,9 +91,9 @@ def test_the_processes_die_with_the_one_that_started_them(job_runs: JobRuns, tin
     assert job.of_kind("end") == []
 
 
-@pytest.mark.parametrize("strategy", ["fsdp2", "zero3", ""])
+@pytest.mark.parametrize("strategy", ["fsdp3", "zero4", ""])
 def test_an_unknown_strategy_is_refused_with_those_that_are_known(strategy: str) -> None:
-    with pytest.raises(SystemExit, match="it is multi_gpu or single_gpu"):
+    with pytest.raises(SystemExit, match="it is one of single_gpu, multi_gpu, zero1, zero2, fsdp1, fsdp2, zero3"):
         launch.obey_strategy({"strategy": strategy})
 
 

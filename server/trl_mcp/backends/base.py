@@ -15,6 +15,16 @@ QUIET = {
     "TRANSFORMERS_VERBOSITY": "warning",
     "UV_NO_PROGRESS": "1",
 }
+# The kind of jobs that run what a caller has written.
+SCRIPT = "script"
+
+
+def quiet(kind: str) -> dict[str, str]:
+    """Return the variables that keep the log of a job of this kind short.
+
+    A caller's script keeps its progress bars: a plain trainer tells its steps there alone.
+    """
+    return {name: value for name, value in QUIET.items() if kind != SCRIPT or name != "TQDM_DISABLE"}
 
 
 class Stage(StrEnum):
@@ -37,8 +47,8 @@ class Stage(StrEnum):
 class JobSpec:
     """What to run: a self-contained script, where, for how long, and under which run key.
 
-    `timeout_s` is in seconds per attempt (None: no limit). `secrets` are handed over in memory only. `image`,
-    `arguments` of the script and `output_repo` matter on Hugging Face Jobs only; without an image it is uv's own.
+    `timeout_s` is in seconds per attempt (None: no limit). `secrets` are handed over in memory only. `arguments` are
+    those of the script. `image` and `output_repo` matter on Hugging Face Jobs only; without an image it is uv's own.
     `after` are local jobs that must have completed before this one starts; `price_micro_usd` is the price per minute
     that was agreed, above which nothing is started.
     """

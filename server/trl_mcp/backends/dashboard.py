@@ -1,11 +1,13 @@
-"""The Trackio dashboard of this machine: one for each home, started when somebody needs it, found again by any server.
+"""The Trackio dashboard of this machine: one for each home, started when somebody looks, found again by any server.
 
-`python -m trl_mcp.backends.dashboard HOME SCRIPT LOCK SOCKET IDLE_S` becomes it, once the environment of SCRIPT is
-made. LOCK is an open file that holds the dashboard's lock: as long as that process lives, so does the dashboard. It
-listens on SOCKET from the beginning: whoever asks too early waits.
+`python -m trl_mcp.backends.dashboard HOME LOCK SOCKET IDLE_S` waits for the first visitor, and then becomes it, once the
+environment of a job's script is made. LOCK is an open file that holds the dashboard's lock: as long as that process
+lives, so does the dashboard. SOCKET is open from the beginning: the first visitor waits until it is answered.
 """
 
 import os
+import select
+import shutil
 import socket
 import subprocess
 import sys
@@ -16,6 +18,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from trl_mcp.backends import job_environment
+from trl_mcp.backends.dashboard_server import POLL_S, is_needed
 from trl_mcp.backends.locks import hold, is_held
 from trl_mcp.environments import prepare
 from trl_mcp.errors import NotPossible, TrlMcpError
@@ -23,7 +26,7 @@ from trl_mcp.errors import NotPossible, TrlMcpError
 IDLE_S = 6 * 3600.0
 _LOCAL = "127.0.0.1"
 _START_TIMEOUT_S = 20
-_POLL_S = 0.05
+_CLOSE_POLL_S = 0.05
 _SERVER = Path(__file__).with_name("dashboard_server.py")
 # As for a supervisor: the shell leaves at once, so that the dashboard is nobody's child.
 _DETACHED = ("/bin/sh", "-c", '"$@" &', "sh")
@@ -35,7 +38,7 @@ def metrics_folder(home: Path) -> Path:
 
 
 def open_dashboard(home: Path, script: Path, environ: Mapping[str, str], idle_s: float = IDLE_S) -> str:
-    """Return the address of the home's dashboard, started now in the environment of `script` if it does not run.
+    """Return the address of the home's dashboard, which the first visitor starts in the environment of `script`.
 
     It ends by itself when for `idle_s` seconds nobody has looked at it and nothing was logged. Raises NotPossible.
     """
@@ -47,7 +50,8 @@ def open_dashboard(home: Path, script: Path, environ: Mapping[str, str], idle_s:
             if lock is None:
                 return f"http://{_LOCAL}:{place.port()}"
             with os.fdopen(lock, "rb"), place.listen() as listening:
-                _start(place, script, environ, (lock, listening.fileno()), idle_s)
+                shutil.copyfile(script, place.script)
+                _start(place, environ, (lock, listening.fileno()), idle_s)
                 return f"http://{_LOCAL}:{place.port()}"
     except (OSError, ValueError, Timeout, subprocess.SubprocessError) as error:
         raise NotPossible(
@@ -63,7 +67,7 @@ def close_dashboard(home: Path, seconds: float = 10) -> bool:
     if is_held(place.lock):
         place.stop.touch()
     while is_held(place.lock) and time.monotonic() < deadline:
-        time.sleep(_POLL_S)
+        time.sleep(_CLOSE_POLL_S)
     return not is_held(place.lock)
 
 
@@ -77,6 +81,7 @@ class _Place:
         self.starting = self.folder / "starting"
         self.lock = self.folder / "lock"
         self.stop = self.folder / "stop"
+        self.script = self.folder / "script.py"
         self.log = self.folder / "log.txt"
         self._port = self.folder / "port"
 
@@ -112,9 +117,9 @@ def _listen(port: int) -> socket.socket:
     return listening
 
 
-def _start(place: _Place, script: Path, environ: Mapping[str, str], kept: tuple[int, int], idle_s: float) -> None:
+def _start(place: _Place, environ: Mapping[str, str], kept: tuple[int, int], idle_s: float) -> None:
     module = (sys.executable, "-P", "-m", "trl_mcp.backends.dashboard")
-    arguments = map(str, (place.home, script.absolute(), *kept, idle_s))
+    arguments = map(str, (place.home, *kept, idle_s))
     with place.log.open("wb") as log:
         subprocess.run(
             (*_DETACHED, *module, *arguments),
@@ -129,20 +134,31 @@ def _start(place: _Place, script: Path, environ: Mapping[str, str], kept: tuple[
         )
 
 
-def _become(home: Path, script: Path, listening: int, idle_s: str) -> None:
+def _is_visited(place: _Place, listening: int, idle_s: float) -> bool:
+    """Wait for the first visitor; False where nobody came while the dashboard was needed."""
+    since = time.time()
+    while is_needed(place.metrics, place.stop, since, idle_s):
+        if select.select([listening], [], [], POLL_S)[0]:
+            return True
+    return False
+
+
+def _become(place: _Place, listening: int, idle_s: str) -> None:
     """Turn this process into the server, in the training environment and without a token."""
-    place = _Place(home)
-    python = str(prepare(script.read_text(encoding="utf-8"), home, job_environment.for_preparing(os.environ)))
+    script = place.script.read_text(encoding="utf-8")
+    python = str(prepare(script, place.home, job_environment.for_preparing(os.environ)))
     own = {"TRACKIO_DIR": str(place.metrics), "HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_IMPLICIT_TOKEN": "1"}
     command = [python, "-P", str(_SERVER), str(listening), str(place.stop), idle_s]
     os.execve(python, command, job_environment.for_job(os.environ, own))  # noqa: S606 # no shell is meant
 
 
 def main(arguments: list[str]) -> None:
-    """Become the dashboard; what prevents it goes to the log."""
-    home, script, _lock, listening, idle_s = arguments
+    """Become the dashboard when somebody looks; what prevents it goes to the log."""
+    home, _lock, listening, idle_s = arguments
+    place = _Place(Path(home))
     try:
-        _become(Path(home), Path(script), int(listening), idle_s)
+        if _is_visited(place, int(listening), float(idle_s)):
+            _become(place, int(listening), idle_s)
     except (OSError, TrlMcpError) as error:
         sys.exit(f"The dashboard could not be started: {error}")
 

@@ -31,21 +31,21 @@ class Watched:
         await self._application(scope, receive, send)
 
 
-def used_at(application: Watched, folder: Path) -> float:
-    """Return when somebody last looked or a run last logged, in seconds since the epoch."""
-    logged = [path.stat().st_mtime for kind in ("*.db", "*.db-wal") for path in folder.glob(kind)]
-    return max([application.asked_at, *logged])
+def is_needed(folder: Path, stop: Path, asked_at: float, idle_s: float) -> bool:
+    """Tell whether the metrics in a folder are still to be shown; `asked_at` is in seconds since the epoch."""
+    if stop.exists() or not folder.is_dir():
+        return False
+    try:
+        logged = [path.stat().st_mtime for kind in ("*.db", "*.db-wal") for path in folder.glob(kind)]
+    except FileNotFoundError:  # a file of the database that was folded into another one
+        return True
+    return time.time() - max([asked_at, *logged]) <= idle_s
 
 
 def end_when_due(server: Any, application: Watched, stop: Path, idle_s: float) -> None:
     """Tell the server to end once it is not needed any more."""
     folder = Path(os.environ["TRACKIO_DIR"])
-    while folder.is_dir() and not stop.exists():
-        try:
-            if time.time() - used_at(application, folder) > idle_s:
-                break
-        except FileNotFoundError:  # a file of the database that was folded into another one
-            pass
+    while is_needed(folder, stop, application.asked_at, idle_s):
         time.sleep(POLL_S)
     server.should_exit = True
 

@@ -3,7 +3,7 @@
 import json
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager, suppress
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,11 @@ import anyio
 import httpx2
 
 from trl_mcp.backends import hf_logs
-from trl_mcp.backends.base import Job, JobSpec, LogPiece, Submission
-from trl_mcp.backends.hf_budget import day_spending, paying_namespaces
+from trl_mcp.backends.base import SCRIPT, Job, JobSpec, LogPiece, Submission
+from trl_mcp.backends.hf_budget import added_up, jobs_of_today, paying_namespaces, spending_before
 from trl_mcp.backends.hf_jobs import APP, BACKEND, Offer, as_job, script_of
 from trl_mcp.backends.hf_submission import Submitter, held
+from trl_mcp.clock import utc_now
 from trl_mcp.errors import (
     DayLimitReached,
     HubError,
@@ -32,12 +33,10 @@ from trl_mcp.schema import did_you_mean, shorten
 from trl_mcp.values import DaySpending, Flavor, GpuUse, ToolName, call
 
 _METRICS_S = 2.0
+_RECOUNT_S = 5.0
+_LISTED_POLL_S = 0.2
 # No namespace has such a name.
 _BUDGET = "budget of the day"
-
-
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
 
 
 class HfBackend:
@@ -55,7 +54,7 @@ class HfBackend:
         namespace: str,
         *,
         locks: Path,
-        clock: Callable[[], datetime] = _utc_now,
+        clock: Callable[[], datetime] = utc_now,
         day_limit: Decimal | None = None,
     ) -> None:
         self._hub = hub
@@ -86,10 +85,12 @@ class HfBackend:
             price = await self._price(spec.hardware)
             _check_agreed(spec, price)
             await self._check_day(spec, price)
+            if spec.kind == SCRIPT:  # it would see the checkpoints of others
+                return Offer(price, None)
             return Offer(price, (await self._hub.bucket(self._token, self._namespace)).id)
 
         async with self._budget_turn():
-            return await self._submitter.submit(spec, make_offer)
+            return await self._within_day(await self._submitter.submit(spec, make_offer))
 
     async def current(self, run: str) -> Job | None:
         """Return the job of a run that is scheduled, running or completed, if there is one. Raises HubError."""
@@ -102,9 +103,12 @@ class HfBackend:
         """
         if self._day_limit is None:
             return None
+        return added_up(await self._jobs_of_today(), self._clock(), self._day_limit)
+
+    async def _jobs_of_today(self) -> list[Job]:
         identity = await self._hub.identity(self._token)
         namespaces = paying_namespaces(identity, self._namespace)
-        return await day_spending(self._hub, self._token, namespaces, self._clock(), self._day_limit)
+        return await jobs_of_today(self._hub, self._token, namespaces, self._clock())
 
     @asynccontextmanager
     async def _budget_turn(self) -> AsyncGenerator[None]:
@@ -114,6 +118,32 @@ class HfBackend:
             return
         async with self._hub.turn(_BUDGET), held(self._locks / "budget.lock"):
             yield
+
+    async def _within_day(self, submission: Submission) -> Submission:
+        """Return a submission unless other hosts have taken what was left of the day; then its job is cancelled.
+
+        Raises DayLimitReached. A list that does not show the job in time says nothing: it was accepted.
+        """
+        limit = self._day_limit
+        if limit is None or submission.already_submitted:
+            return submission
+        spending: DaySpending | None = None
+        with anyio.move_on_after(_RECOUNT_S, shield=True), suppress(HubError, NotFound, NotPossible):
+            ours, jobs = await self._once_listed(submission.job)
+            spending = spending_before(ours, jobs, self._clock(), limit)
+        if spending is None:
+            return submission
+        await self._submitter.take_back(submission.job, "The day has no room for it beside jobs from another host")
+        raise DayLimitReached(spending)
+
+    async def _once_listed(self, job: Job) -> tuple[Job, list[Job]]:
+        """Return the jobs of today as soon as this one is among them: from then on all older ones are too."""
+        while True:
+            jobs = await self._jobs_of_today()
+            ours = next((each for each in jobs if each.id == job.id), None)
+            if ours is not None:
+                return ours, jobs
+            await self._hub.sleep(_LISTED_POLL_S)
 
     async def _check_day(self, spec: JobSpec, price: int) -> None:
         spending = await self.spending()

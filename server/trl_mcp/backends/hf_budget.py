@@ -10,11 +10,13 @@ import anyio
 from trl_mcp.backends.base import Job
 from trl_mcp.backends.hf_cost import cost
 from trl_mcp.backends.hf_jobs import APP, as_job
+from trl_mcp.backends.hf_submission import age
 from trl_mcp.errors import NotPossible, PermissionMissing
 from trl_mcp.estimate.money import ceiling
 from trl_mcp.hub.fields import text
 from trl_mcp.hub.hub import Hub
-from trl_mcp.values import DaySpending, Identity
+from trl_mcp.hub.values import Identity
+from trl_mcp.values import DaySpending
 
 
 def day_of(now: datetime) -> str:
@@ -28,11 +30,8 @@ def paying_namespaces(identity: Identity, namespace: str) -> list[str]:
     return list(dict.fromkeys([namespace, *others]))
 
 
-async def day_spending(hub: Hub, token: str, namespaces: Collection[str], now: datetime, limit: Decimal) -> DaySpending:
-    """Return what this server's jobs of today cost in these namespaces, the first of which pays next.
-
-    Raises NotPossible where a job's price is not known, HubError.
-    """
+async def jobs_of_today(hub: Hub, token: str, namespaces: Collection[str], now: datetime) -> list[Job]:
+    """Return this server's jobs of today in these namespaces, the first of which pays next. Raises HubError."""
     jobs: list[Job] = []
 
     async def look(namespace: str, *, is_needed: bool) -> None:
@@ -48,7 +47,7 @@ async def day_spending(hub: Hub, token: str, namespaces: Collection[str], now: d
                 group.start_soon(lambda name=namespace, first=place == 0: look(name, is_needed=first))
     except ExceptionGroup as error_group:
         raise error_group.exceptions[0] from None
-    return added_up(jobs, now, limit)
+    return jobs
 
 
 def added_up(jobs: Collection[Job], now: datetime, limit: Decimal) -> DaySpending:
@@ -59,6 +58,16 @@ def added_up(jobs: Collection[Job], now: datetime, limit: Decimal) -> DaySpendin
     ended = [_known(cost(job, now), job) for job in jobs if job.stage.is_terminal]
     going_on = [_known(_most(job), job) for job in jobs if not job.stage.is_terminal]
     return DaySpending(limit, sum(ended, Decimal(0)), sum(going_on, Decimal(0)))
+
+
+def spending_before(ours: Job, jobs: Collection[Job], now: datetime, limit: Decimal) -> DaySpending | None:
+    """Return what older jobs cost where ours does not fit beside them; None where it does.
+
+    Of jobs that hosts have submitted at the same time so only those go that pass the limit. Raises NotPossible as
+    `added_up`.
+    """
+    older = added_up([job for job in jobs if age(job) < age(ours)], now, limit)
+    return older if not ours.stage.is_terminal and _known(_most(ours), ours) > older.left else None
 
 
 def _most(job: Job) -> Decimal | None:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from trl_mcp.backends import hf_transport
-from trl_mcp.backends.base import QUIET, Job, JobSpec, Stage
+from trl_mcp.backends.base import SCRIPT, Job, JobSpec, Stage, quiet
 from trl_mcp.errors import InvalidArguments
 from trl_mcp.hub.fields import dig, moment, string_map, text, whole
 
@@ -44,9 +44,11 @@ def specification(spec: JobSpec, part: int, offer: Offer, day: datetime) -> dict
         "timeout_s": str(spec.timeout_s or 0),
     }
     _check_labels(labels)
-    environment = _environment(spec, part, offer.bucket)
+    # What all runs of a namespace keep is not for a caller's script to write to.
+    bucket = offer.bucket if spec.kind != SCRIPT else None
+    environment = _environment(spec, part, bucket)
     sent: dict[str, Any] = {
-        "command": hf_transport.command(spec.script, spec.method, spec.arguments),
+        "command": hf_transport.command(spec.script, spec.method, spec.arguments, spec.image),
         "arguments": [],
         "environment": environment,
         "flavor": spec.hardware,
@@ -58,8 +60,8 @@ def specification(spec: JobSpec, part: int, offer: Offer, day: datetime) -> dict
         sent["timeoutSeconds"] = spec.timeout_s
     if spec.secrets:
         sent["secrets"] = dict(spec.secrets)
-    if offer.bucket:
-        sent["volumes"] = [{"type": "bucket", "source": offer.bucket, "mountPath": MOUNT, "readOnly": False}]
+    if bucket:
+        sent["volumes"] = [{"type": "bucket", "source": bucket, "mountPath": MOUNT, "readOnly": False}]
     return sent
 
 
@@ -113,7 +115,7 @@ def _environment(spec: JobSpec, part: int, bucket: str | None) -> dict[str, str]
         own["TRL_MCP_WORK_FOLDER"] = "/tmp/trl-mcp-work"  # noqa: S108 # of a machine that runs this only
     if spec.output_repo:
         own["TRL_MCP_OUTPUT_REPO"] = spec.output_repo
-    environment = QUIET | dict(spec.env) | own
+    environment = quiet(spec.kind) | dict(spec.env) | own
     for value in filter(None, spec.secrets.values()):
         if any(value in given for given in environment.values()):
             raise InvalidArguments(

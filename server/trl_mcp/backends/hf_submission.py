@@ -79,7 +79,7 @@ class Submitter:
     async def of_run(self, run: str) -> list[Job]:
         """Return the jobs of a run, the oldest first. Raises HubError."""
         found = [self._read(raw) async for raw in self._jobs.listing(run_labels(run))]
-        return sorted((job for job in found if job.run == run), key=_age)
+        return sorted((job for job in found if job.run == run), key=age)
 
     async def _see_through(self, sent: dict[str, Any], run: str) -> Submission:
         job = await self._send(sent, run)
@@ -163,17 +163,18 @@ class Submitter:
             others = await self.of_run(job.run)
         except (HubError, NotFound):
             return Submission(job, already_submitted=False)  # it was accepted: that is what counts
-        older = next((other for other in others if other.stage in _CURRENT and _age(other) < _age(job)), None)
+        older = next((other for other in others if other.stage in _CURRENT and age(other) < age(job)), None)
         if older is None:
             return Submission(job, already_submitted=False)
+        await self.take_back(job, f"The run was submitted twice at once, as {older.id} and {job.id}")
+        return Submission(older, already_submitted=True)
+
+    async def take_back(self, job: Job, why: str) -> None:
+        """Cancel a job that was accepted but must not run. Raises NotPossible with the reason where that cannot be."""
         try:
             await self._jobs.cancel(job.id)
         except (HubError, NotFound) as error:
-            raise NotPossible(
-                f"The run was submitted twice at once, as {older.id} and {job.id}, and the latter could not be cancelled.",
-                next_step=f"Cancel {job.id}.",
-            ) from error
-        return Submission(older, already_submitted=True)
+            raise NotPossible(f"{why}, and {job.id} could not be cancelled.", next_step=f"Cancel {job.id}.") from error
 
     def _read(self, raw: object) -> Job:
         return as_job(raw, self._namespace, self._jobs.page(text(raw, "id")))
@@ -229,7 +230,8 @@ def _current(jobs: Iterable[Job]) -> Job | None:
     return next((job for job in jobs if job.stage in _CURRENT), None)
 
 
-def _age(job: Job) -> tuple[datetime, str]:
+def age(job: Job) -> tuple[datetime, str]:
+    """Return what jobs are ordered by, the oldest first, on every host alike."""
     return job.created_at, job.id
 
 

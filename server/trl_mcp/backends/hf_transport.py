@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Mapping
 from contextlib import suppress
 
+from trl_mcp.environments import read_header
 from trl_mcp.errors import InvalidArguments, NotPossible
 from trl_mcp.render.script import read_run
 
@@ -15,10 +16,14 @@ VARIABLE = "UVSCRIPT_GZ_B64"
 MOST_CHARACTERS = 100_000  # Linux takes 131,071 bytes in one variable, its name included
 _MOST_BYTES = 8_000_000
 # A folder per script: uv keeps one environment per path of a script.
-_UNPACK = (
-    'd="$1" f="$1/$2.py"; shift 2; mkdir -p "$d" && '
-    f'printf %s "${VARIABLE}" | base64 -d | gzip -d > "$f" && exec uv run "$f" "$@"'
+_UNPACK = f'd="$1" f="$1/$2.py"; shift 2; mkdir -p "$d" && printf %s "${VARIABLE}" | base64 -d | gzip -d > "$f"'
+_RUN = 'exec uv run "$f" "$@"'
+# An image of the caller's may lack uv; pip, which most have, brings it, beside what the system manages.
+_FIND_UV = (
+    'command -v uv >/dev/null || { python3 -m pip install --quiet --target "$d/uv" uv && PATH="$PATH:$d/uv/bin"; } '
+    '|| { echo "The image has neither uv nor a python3 with pip to install it." >&2; exit 127; }'
 )
+_RUN_IN_IMAGE = 'exec python3 "$f" "$@"'
 
 
 def folder(script: str) -> str:
@@ -26,9 +31,16 @@ def folder(script: str) -> str:
     return f"/tmp/{hashlib.sha256(script.encode()).hexdigest()[:12]}"  # noqa: S108 # of a machine that runs this only
 
 
-def command(script: str, method: str, arguments: tuple[str, ...] = ()) -> list[str]:
-    """Return the command that unpacks the script in its job and runs it."""
-    return ["/bin/sh", "-c", _UNPACK, "sh", folder(script), method, *arguments]
+def command(script: str, method: str, arguments: tuple[str, ...] = (), image: str = "") -> list[str]:
+    """Return the command that unpacks the script in its job and runs it with uv.
+
+    In an image of the caller's, uv is installed where it is missing, and a script that asks for no packages is run by
+    the image's own python3, so that it has those of the image.
+    """
+    run = _RUN
+    if image:
+        run = f"{{ {_FIND_UV}; }} && {_RUN}" if read_header(script)["dependencies"] else _RUN_IN_IMAGE
+    return ["/bin/sh", "-c", f"{_UNPACK} && {run}", "sh", folder(script), method, *arguments]
 
 
 def encode(script: str) -> str:
@@ -63,7 +75,7 @@ def _largest(script: str) -> str:
         run = read_run(script)
     except (ValueError, SyntaxError):
         run = {}
-    if not run:
+    if not run or not isinstance(run, dict):  # pyright: ignore[reportUnnecessaryIsInstance] # a caller's own may be anything
         return "Make it smaller, or let it download what it needs."
     name = max(run, key=lambda field: len(repr(run[field])))
     return f"The largest part is {name}, with {len(repr(run[name])):,} characters: make it smaller."

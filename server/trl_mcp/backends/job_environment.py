@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from trl_mcp.backends.base import QUIET
+from trl_mcp.backends.base import QUIET, quiet
 
 # fmt: off
 _NAMES = frozenset(
@@ -48,11 +48,11 @@ def for_preparing(environ: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environ.items() if not name.startswith(_GIVEN)}
 
 
-def for_job(environ: Mapping[str, str], own: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables of the job itself, from those of the supervisor; `own` win over all others."""
+def for_job(environ: Mapping[str, str], own: Mapping[str, str], kind: str = "") -> dict[str, str]:
+    """Return the variables of a job of this kind, from those of the supervisor; `own` win over all others."""
     allowed = {name: value for name, value in environ.items() if _is_allowed(name)}
     given = {name.removeprefix(_GIVEN): value for name, value in environ.items() if name.startswith(_GIVEN)}
-    return QUIET | allowed | given | dict(own)
+    return quiet(kind) | allowed | given | dict(own)
 
 
 def _is_allowed(name: str) -> bool:

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from trl_mcp.backends.base import Stage
+from trl_mcp.backends.base import SCRIPT, Stage
 from trl_mcp.backends.locks import is_held
 from trl_mcp.values import ToolName
 
@@ -56,6 +56,7 @@ class JobFacts:
     env: list[str]
     secrets: list[str]
     after: list[str] = field(default_factory=list[str])
+    arguments: list[str] = field(default_factory=list[str])
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +163,9 @@ class JobFolder:
 
     def _why_lost(self, status: JobStatus) -> str:
         before = "before the job did" if status.started_at else "before the job started"
-        after = "continues from the last checkpoint" if status.started_at else "starts it again"
+        facts = self.facts()
+        resumes = status.started_at and (facts is None or facts.kind != SCRIPT)
+        after = "continues from the last checkpoint" if resumes else "starts it again"
         cause = f"{NO_SPACE}." if self.is_disk_full() else "It was killed, or the machine restarted."
         return f"The supervisor ended {before}. {cause} {ToolName.START_JOB} {after}."
 

@@ -12,7 +12,9 @@ _MOST_BYTES = 1_000_000
 
 
 def read_tail(path: Path, lines: int, *, finished: bool) -> LogPiece:
-    """Return the last `lines` lines; a last line without its end counts only when the log is `finished`."""
+    """Return the last `lines` lines; a last line without its end counts only when the log is
+    `finished`, or as far as a bar was drawn on it.
+    """
     try:
         file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -21,7 +23,9 @@ def read_tail(path: Path, lines: int, *, finished: bool) -> LogPiece:
         data, end = _last_bytes(file, lines)
     finally:
         os.close(file)
-    complete = data[: _complete_bytes(data, finished=finished)]
+    # A progress bar is drawn over and over on one line, which ends when the bar is full.
+    drawn = data.rfind(b"\r") + 1
+    complete = data[: max(drawn, _complete_bytes(data, finished=finished))]
     pieces = _split(complete)
     kept = pieces[max(0, len(pieces) - lines) :]
     end -= len(data) - len(complete)

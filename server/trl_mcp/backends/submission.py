@@ -110,6 +110,7 @@ class Submitter:
             env=sorted(spec.env),
             secrets=sorted(spec.secrets),
             after=list(spec.after),
+            arguments=list(spec.arguments),
         )
 
     def _start_supervisor(self, folder: JobFolder, lock: int, given: Mapping[str, str]) -> None:
@@ -131,6 +132,8 @@ class Submitter:
 def _check(spec: JobSpec) -> None:
     if split_id(f"{spec.method}-{spec.run}-1") is None:
         raise InvalidArguments(f"{spec.method!r} with run key {spec.run!r} makes no id of a local job.")
+    if any("\0" in argument for argument in spec.arguments):
+        raise InvalidArguments("An argument of a script has no zero byte.")
     for name, value in {**spec.env, **spec.secrets}.items():
         if not name or "=" in name or "\0" in name + value:
             raise InvalidArguments(f"{name!r} is no environment variable: a name has no '=', a value no zero byte.")

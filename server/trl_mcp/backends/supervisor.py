@@ -13,7 +13,7 @@ from pathlib import Path
 from time import monotonic
 
 from trl_mcp.backends import job_environment
-from trl_mcp.backends.base import Stage
+from trl_mcp.backends.base import SCRIPT, Stage
 from trl_mcp.backends.child import POLL_S, Bell, Outcome, StopReason, TiedChild
 from trl_mcp.backends.devices import DeviceWait, drop_ticket
 from trl_mcp.backends.job_folder import NO_SPACE, JobFacts, JobFolder, JobStatus, now
@@ -140,10 +140,11 @@ class _Supervisor:
         log = self._open_log()
         try:
             child = TiedChild(
-                [str(interpreter), str(self._folder.script)],
+                [str(interpreter), str(self._folder.script), *self._facts.arguments],
                 environ,
                 self._facts.run_tag,
-                folder=self._folder.path,
+                # What a caller's script writes beside itself is its result.
+                folder=self._folder.output if self._facts.kind == SCRIPT else self._folder.path,
                 stdout=log,
                 stderr=log,
             )
@@ -161,7 +162,7 @@ class _Supervisor:
         }
         if devices.visible is not None:
             own["CUDA_VISIBLE_DEVICES"] = devices.visible
-        return job_environment.for_job(os.environ, own)
+        return job_environment.for_job(os.environ, own, self._facts.kind)
 
     def _judge(self, outcome: Outcome) -> _End:
         code = outcome.exit_code
@@ -171,7 +172,7 @@ class _Supervisor:
             case StopReason.TIMEOUT:
                 return _End(Stage.ERROR, "Job timeout", code)
             case StopReason.SHUTDOWN:
-                return _End(Stage.ERROR, _shutdown_message(), code)
+                return _End(Stage.ERROR, _shutdown_message(self._facts.kind), code)
             case None:
                 pass
         if code == 0:
@@ -200,7 +201,7 @@ class _Supervisor:
             case StopReason.CANCEL:
                 raise _EndedEarly(Stage.CANCELED, "Job canceled before it started.")
             case StopReason.SHUTDOWN:
-                raise _EndedEarly(Stage.ERROR, _shutdown_message())
+                raise _EndedEarly(Stage.ERROR, _shutdown_message(self._facts.kind))
             case _:
                 return
 
@@ -233,8 +234,9 @@ def _read_now(pipe: int) -> str:
         return ""
 
 
-def _shutdown_message() -> str:
-    return f"The machine or its user ended the supervisor. {ToolName.START_JOB} continues from the last checkpoint."
+def _shutdown_message(kind: str) -> str:
+    after = "starts it again" if kind == SCRIPT else "continues from the last checkpoint"
+    return f"The machine or its user ended the supervisor. {ToolName.START_JOB} {after}."
 
 
 def _signal_name(outcome: Outcome) -> str:

@@ -11,6 +11,8 @@ from trl_mcp.values import DataReport, Finding, Flavor, ModelReport, ModelShape,
 class Gathered:
     """All that checks look at. `shape` is None where the model's files do not tell it, `flavor` on this machine.
 
+    `config` is the config.json of the model, of an adapter that of its base; empty where it was not read.
+
     `others` are the teacher and the reward models by their id. `timeout_s` and `expected_s` are in seconds of one
     attempt: `expected_s` are those that half of such runs and nine in ten stay below, None where they are not known.
     `is_published` says that the result is pushed where everybody can read it.
@@ -20,6 +22,7 @@ class Gathered:
     model: ModelReport
     data: DataReport
     shape: ModelShape | None = None
+    config: Mapping[str, object] = field(default_factory=dict[str, object])
     others: Mapping[str, ModelReport] = field(default_factory=dict[str, ModelReport])
     flavor: Flavor | None = None
     timeout_s: int | None = None

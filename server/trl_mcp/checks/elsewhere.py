@@ -11,12 +11,14 @@ class Place(StrEnum):
 
     ARGUMENTS = "arguments: a tool error before anything is looked at"
     HUB = "Hub: a tool error with what may be meant"
+    JUDGES = "language models among the rewards"
     DATA = "rows of the data"
     TOKENS = "tokens of the data"
     ESTIMATE = "estimate"
     PERMISSION = "permission"
     MONEY = "money"
     CONVERSION = "convert_gguf"
+    SCRIPTS = "submit_script"
     SCRIPT = "every script, by construction"
     ANSWER = "the Hub's answer to the submission"
 
@@ -44,7 +46,13 @@ _ARGUMENTS = _at(
     ("grpo.divisible", "answers to one prompt torn apart by the batch", "the numbers that fit are named"),
     ("grpo.deps", "a reward that needs a package", "none: the script brings it"),
     ("grpo.no_afbs", "auto_find_batch_size with grpo or rloo", "a smaller per_device_train_batch_size"),
-    ("grpo.vllm", "use_vllm, which brings another torch than the script pins", "leave it out"),
+    ("grpo.vllm", "use_vllm with a method or on a machine that vLLM does not run with", "leave it out"),
+    (
+        "hw.strategy",
+        "a strategy that the method, the tuning or a machine with one GPU cannot have",
+        "what works is named",
+    ),
+    ("model.kernels", "attention kernels from elsewhere than their makers' organisation", "one of those named"),
     ("lora.targets", "target_modules as a list of one word, or with lm_head", "all-linear"),
     ("qlora.dtype", "qlora with float16", "leave fp16 and bf16 out"),
     ("data.streaming", "streaming, which no training here uses", "leave it out"),
@@ -140,13 +148,40 @@ _PERMISSION = (
         Severity.ERROR,
         ("auth.jobs", "a token that may not run jobs in the namespace", "the permission named"),
         ("auth.write", "a token that may not write to the output repository", "another output_repo"),
-        ("auth.local_code", "reward_code on a machine whose operator has not allowed it", "TRL_MCP_ALLOW_LOCAL_CODE"),
+        ("auth.judge", "a judge without a token that may ask it, or without a network", "the permission named"),
+        (
+            "auth.local_code",
+            "reward_code or a script on a machine whose operator has not allowed it",
+            "TRL_MCP_ALLOW_LOCAL_CODE",
+        ),
         ("tracking.secret", "a tracker whose key the operator has not given", "TRL_MCP_SECRETS"),
     ),
     *_at(
         Place.PERMISSION,
         Severity.WARNING,
         ("output.overwrite", "an output repository of another run or owner", "starting the plan agrees to it"),
+    ),
+)
+_SCRIPTS = (
+    *_at(
+        Place.SCRIPTS,
+        Severity.ERROR,
+        ("auth.secret", "a secret that the operator does not hand on, or that is not set", "TRL_MCP_SECRETS"),
+    ),
+    *_at(
+        Place.SCRIPTS,
+        Severity.WARNING,
+        ("script.syntax", "text that only a newer Python than the server's can read", "check it with that Python"),
+        ("script.not_pushed", "a paid script whose result nobody keeps", 'secrets=["HF_TOKEN"] and a push'),
+        ("script.one_process", "several GPUs for a script that is started as one process", "torchrun, or one GPU"),
+        ("script.secrets", "secrets that a script from the web asks for", "name them, if it is to be trusted"),
+        ("script.unused", "entries of [tool.hf-jobs] that play no part here", "see that the script can do without"),
+    ),
+    *_at(
+        Place.SCRIPTS,
+        Severity.INFO,
+        ("script.table", "entries of [tool.hf-jobs] that the call did not give", "none needed"),
+        ("script.unresolved", "packages that could not be resolved in time", "none: the job resolves them"),
     ),
 )
 _MONEY = _at(
@@ -172,7 +207,6 @@ _CONVERSION = (
         Place.CONVERSION,
         Severity.WARNING,
         ("gguf.text_only", "a model that also sees or hears", "none: only its text part is converted"),
-        ("gguf.later", "a training whose result could not be converted", "another model"),
     ),
 )
 _NOTES = _at(
@@ -190,6 +224,18 @@ _REWARDS = _at(
     Severity.WARNING,
     ("reward.boxed", "accuracy_reward without a prompt that asks for a boxed answer", "system_prompt"),
 )
+_JUDGES = (
+    *_at(
+        Place.JUDGES,
+        Severity.ERROR,
+        ("reward.judge_unserved", "a judge that no provider serves, or not the one named", "one that is served"),
+    ),
+    *_at(
+        Place.JUDGES,
+        Severity.INFO,
+        ("reward.judge_unchecked", "a judge that the Hub could not be asked for", "none: the job asks it first"),
+    ),
+)
 _SCRIPT = _at(
     Place.SCRIPT,
     Severity.ERROR,
@@ -204,7 +250,7 @@ _SCRIPT = _at(
     ("trackio.private", "a Space that may be private", ""),
     ("trackio.project", "project, run name and Space in the trainer's config", ""),
     ("trackio.unique_run", "a run name per job", ""),
-    ("cli.trl_jobs", "no other launcher's presets", ""),
+    ("cli.trl_jobs", "presets without what TRL no longer has", ""),
 )
 _ANSWER = _at(
     Place.ANSWER, Severity.ERROR, ("job.credits", "a namespace without credits", "add credits on the page named")
@@ -218,11 +264,13 @@ ELSEWHERE = (
     *_DATA_INFOS,
     *_TOKENS,
     *_REWARDS,
+    *_JUDGES,
     *_NOTES,
     *_ESTIMATE,
     *_PERMISSION,
     *_MONEY,
     *_CONVERSION,
+    *_SCRIPTS,
     *_SCRIPT,
     *_ANSWER,
 )

@@ -3,6 +3,7 @@
 import re
 
 from trl_mcp.checks.check import Check, Fault, Gathered
+from trl_mcp.recipes.gguf import later_obstacle
 from trl_mcp.values import ModelReport, Severity, ToolName, call
 
 _WEIGHTS = (".safetensors", ".bin")
@@ -98,6 +99,20 @@ def licence_forbids(gathered: Gathered) -> Fault | None:
     )
 
 
+def not_convertible(gathered: Gathered) -> Fault | None:
+    """Find a model whose fine-tune could not become a GGUF file, under a method that makes models to talk to."""
+    shape = gathered.shape
+    if gathered.recipe.method in _SCORES_ONLY or not gathered.config.get("architectures") or (shape and shape.encoder):
+        return None
+    obstacle = later_obstacle(gathered.model.name, gathered.config)
+    if obstacle is None:
+        return None
+    return Fault(
+        f"The result could not be converted to GGUF later: {obstacle}",
+        "None needed where transformers or vLLM run it; for Ollama, llama.cpp or LM Studio train another model.",
+    )
+
+
 MODEL_CHECKS = (
     Check(
         code="model.exists",
@@ -143,5 +158,14 @@ MODEL_CHECKS = (
         fix="Keep the result private, or take another model or teacher.",
         source="CC BY-ND 4.0 section 2.a.1; Llama 2 and Llama 3 Community License 1.b.v",
         find=licence_forbids,
+    ),
+    Check(
+        code="gguf.later",
+        severity=Severity.WARNING,
+        looks_for="a model whose fine-tune convert_gguf could not convert",
+        why="Ollama, llama.cpp and LM Studio could not run the result.",
+        fix="Take another model where the result is meant for them.",
+        source="the converter of llama.cpp 0.5.0",
+        find=not_convertible,
     ),
 )

@@ -4,17 +4,21 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from trl_mcp.checks.check import Check, Gathered
-from trl_mcp.checks.elsewhere import ELSEWHERE
+from trl_mcp.checks.elsewhere import ELSEWHERE, Place
+from trl_mcp.checks.judges import JUDGE_CHECKS
 from trl_mcp.checks.models import MODEL_CHECKS
 from trl_mcp.checks.training import TRAINING_CHECKS
 from trl_mcp.errors import InvalidArguments
 from trl_mcp.schema import did_you_mean, shorten
 from trl_mcp.values import Finding, Severity
 
-CHECKS: tuple[Check, ...] = (*MODEL_CHECKS, *TRAINING_CHECKS)
-# Money, permission and secrets are not the caller's to wave through; without a row there is nothing to train on.
+CHECKS: tuple[Check, ...] = (*MODEL_CHECKS, *TRAINING_CHECKS, *JUDGE_CHECKS)
+# Money, permission and secrets are not the caller's to wave through; without a row there is nothing to train on, and
+# of what llama.cpp does not convert no file can be made.
 _NEVER_ACCEPTED = ("money.", "auth.")
-_NEVER_ACCEPTED_CODES = frozenset({"data.nonempty", "data.columns", "job.secret", "tracking.secret"})
+_NEVER_ACCEPTED_CODES = frozenset({"data.nonempty", "data.columns", "job.secret", "tracking.secret"}) | {
+    entry.code for entry in ELSEWHERE if entry.place is Place.CONVERSION and entry.severity is Severity.ERROR
+}
 
 
 def run_checks(gathered: Gathered) -> list[Finding]:

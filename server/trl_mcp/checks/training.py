@@ -6,7 +6,9 @@ from typing import cast
 
 from trl_mcp.checks.check import Check, Fault, Gathered
 from trl_mcp.data.checks import SECRET
+from trl_mcp.estimate.machine import card_of
 from trl_mcp.recipes.defaults import default
+from trl_mcp.recipes.kernels import FLASH, attention
 from trl_mcp.values import Severity
 
 _FAR = 10.0
@@ -104,6 +106,29 @@ def torn_documents(gathered: Gathered) -> Fault | None:
     )
 
 
+def slow_packing(gathered: Gathered) -> Fault | None:
+    """Find packing with an attention that computes on all pairs of tokens of a pack."""
+    config = gathered.recipe.config
+    if not config.get("packing") or config.get("packing_strategy") == "wrapped" or "flash" in attention(config):
+        return None
+    return Fault(
+        "Packed rows are kept apart by a mask over all pairs of tokens in a batch: right, but slower the longer packs are.",
+        f'On GPUs from Ampere on, trainer_args=["attn_implementation={FLASH}"] computes on each row alone.',
+    )
+
+
+def unknown_kernels(gathered: Gathered) -> Fault | None:
+    """Find kernels for attention that the GPU is too old for."""
+    wanted, flavor = attention(gathered.recipe.config), gathered.flavor
+    if "/" not in wanted or flavor is None or not (card := card_of(flavor)) or card.bf16:
+        return None
+    return Fault(
+        f"attn_implementation={wanted} needs a GPU from Ampere on; on the {card.name} of {flavor.name} it is left out, "
+        "and torch's own attention is used.",
+        "Take such a GPU, as of a10g-small or l4x1, or leave attn_implementation out.",
+    )
+
+
 def new_tokens(gathered: Gathered) -> Fault | None:
     """Find a borrowed chat template with an adapter, which may have to carry new tokens."""
     recipe = gathered.recipe
@@ -124,6 +149,7 @@ def inlined_secret(gathered: Gathered) -> Fault | None:
         "system_prompt": recipe.system_prompt or "",
         "columns": json.dumps(recipe.columns),
         "trainer_args": json.dumps([recipe.config, recipe.lora], default=str),
+        "judge_rubric": " ".join(reward.rubric or "" for reward in recipe.rewards),
     }
     names = [name for name, text in written.items() if SECRET.search(text)]
     if not names:
@@ -205,6 +231,24 @@ TRAINING_CHECKS = (
         fix="Use bfd or bfd_split.",
         source="trl#1230, trl#3067; transformers masking_utils",
         find=torn_documents,
+    ),
+    Check(
+        code="pack.mask",
+        severity=Severity.INFO,
+        looks_for="packing without flash attention",
+        why="torch's own attention computes on all pairs of tokens of a batch, most of which are masked.",
+        fix="attn_implementation=kernels-community/flash-attn2 on a GPU from Ampere on.",
+        source="transformers 5.23.0, masking_utils; measured: a packed row's logits equal those of the row alone",
+        find=slow_packing,
+    ),
+    Check(
+        code="hw.kernels",
+        severity=Severity.WARNING,
+        looks_for="attention kernels on a GPU older than Ampere",
+        why="They cannot run there; the job uses torch's own attention.",
+        fix="Take a GPU from Ampere on.",
+        source="FlashAttention 2: compute capability 8.0",
+        find=unknown_kernels,
     ),
     Check(
         code="hw.bf16",

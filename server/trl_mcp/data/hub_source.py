@@ -7,7 +7,7 @@ from functools import partial
 from trl_mcp.data.sources import DataFile, HubParquet, RowSource, parse_part
 from trl_mcp.data.wishes import RowWishes
 from trl_mcp.hub.hub import Hub
-from trl_mcp.values import HubFile, HubFiles
+from trl_mcp.hub.values import HubFile, HubFiles
 
 # What is waited for the viewer to say how many rows a text file has.
 _VIEWER_S = 2.0

@@ -111,12 +111,8 @@ async def measure_tokens(
     return Measurement(report, limits[place], facts.context_length)
 
 
-def fitting_max_length(report: TokenReport, context_length: int | None) -> int:
-    """Return the smallest usual max_length that covers 99 % of rows, never above what the model can read."""
-    return _fitting(report.p99, context_length)
-
-
 def _fitting(p99: int, context_length: int | None) -> int:
+    """Return the smallest usual max_length that covers 99 % of rows, never above what the model can read."""
     chosen = next((length for length in LADDER if length >= p99), LADDER[-1])
     return min(chosen, context_length) if context_length else chosen
 

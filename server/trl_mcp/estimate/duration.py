@@ -23,6 +23,8 @@ _GB = 1e9
 _VLLM_TOKEN_S, _GENERATE_LAYER_S = 0.004, 0.001
 _SPREAD_OF_LENGTHS = 0.42
 _MOST_LOST_S = 600
+#: What one call of a judge is taken to need; a job keeps so many under way at a time.
+JUDGE_CALL_S, JUDGES_AT_ONCE = 2, 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,7 @@ class Job:
     `tokens_per_row` is the mean and `longest` the longest sequence after truncation; with packing all sequences have
     `longest`. `batch_size` counts rows (prompts, where the method generates) per optimizer step over all devices.
     `device_batch` 0: as memory allows; `strategy` empty: multi_gpu where there are several. `frozen` are models named
-    for rewards or teaching, held in 16 bits. `liger` is use_liger_kernel. `dtype` empty: as the templates load on that card.
+    for rewards or teaching, held in 16 bits. `judges` are models that a provider asks for scores. `liger` is use_liger_kernel. `dtype` empty: as the templates load on that card.
     """
 
     method: str
@@ -60,6 +62,7 @@ class Job:
     vllm_share: float = 0.3
     reference: bool | None = None
     frozen: tuple[ModelShape, ...] = ()
+    judges: int = 0
     merge: bool = False
 
     @property
@@ -121,7 +124,8 @@ def duration(
     forward = found.total * 2 / (2 + (4 if setup.tuning == "full" else 2) + 2 * setup.checkpointing)
     method = METHODS[job.method]
     one = setup.accumulation * (found.total * (1 + method.values) + forward * method.passes) + found.optimizer
-    generating = _generation(shape, usual, job, card) * job.steps if method.generates else 0.0
+    answering = _generation(shape, usual, job, card) if method.generates else 0.0
+    generating = (answering + judging_s(job)) * job.steps
     training = one * job.steps
     passes = math.ceil(job.eval_rows * method.sequences / (setup.gpus * setup.batch))
     evaluating = job.evaluations * passes * forward
@@ -139,6 +143,11 @@ def download_gb(shape: ModelShape, job: Job) -> float:
     return sum(model.bytes_on_disk or 2 * model.parameters for model in (shape, *job.frozen)) / _GB
 
 
+def judging_s(job: Job) -> float:
+    """Return how long the judges take over the answers of a step."""
+    return job.judges * job.sequences * JUDGE_CALL_S / JUDGES_AT_ONCE
+
+
 def _usual_length(job: Job, setup: Setup) -> int:
     return padded_length(job.tokens_per_row, setup.length, setup.batch)
 
@@ -152,7 +161,7 @@ def _saving(shape: ModelShape, setup: Setup, job: Job) -> float:
 def saved_gb(shape: ModelShape, setup: Setup) -> float:
     """Return the size of the finished model or adapter in GB."""
     if setup.tuning == "full":
-        return (4 if setup.dtype == "float32" else 2) * shape.parameters / _GB
+        return setup.trained_bytes * shape.parameters / _GB
     return 4 * adapter_numbers(shape, setup.lora) / _GB
 
 

@@ -38,13 +38,13 @@ def host_gb(shape: ModelShape, setup: Setup, job: Job, flavor: Flavor, needed: M
     """Return the memory of the host that a run needs in GB.
 
     One process reads a file of weights at a time straight to its card; of several, each loads the model whole before it
-    moves it, or the first one where weights are then sharded. Without a card everything lies here.
+    moves it, under ZeRO 3 the first one for all. Without a card everything lies here.
     """
     data = job.rows / _ROWS_PER_GB
     if not flavor.gpu_count:
         return _SYSTEM_GB + _PROCESS_GB + data + needed.reserved
     weights = weight_bytes(shape, setup) / _GB
-    loading = min(weights, _SHARD_GB) if setup.gpus == 1 else weights * (1 if setup.sharded else setup.gpus)
+    loading = min(weights, _SHARD_GB) if setup.gpus == 1 else weights * (1 if setup.strategy == "zero3" else setup.gpus)
     return _SYSTEM_GB + setup.gpus * _PROCESS_GB + loading + data
 
 

@@ -1,7 +1,7 @@
 """Peak memory of a training on one device: its parts, the verdict against a card, the most that fits. GB are 10^9."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from trl_mcp.estimate.activations import passes
 from trl_mcp.estimate.calibration import CALIBRATION
@@ -12,8 +12,6 @@ from trl_mcp.values import ModelShape
 _GB = 1e9
 #: How far measured peaks lay above predicted ones on rows not used for fitting: 95 of 100 below 1.2 times.
 MARGIN = 1.2
-_LONGEST = 1 << 20
-_LARGEST_BATCH = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,22 +95,3 @@ def verdict(needed_gb: float, usable_gb: float) -> str:
     if needed_gb * MARGIN <= usable_gb:
         return "fits"
     return "tight" if needed_gb <= usable_gb else "no"
-
-
-def largest_batch(shape: ModelShape, setup: Setup, usable_gb: float) -> int:
-    """Return the most sequences in one pass that fit with a fifth to spare; 0 where not even one does."""
-    return _largest(lambda count: replace(setup, batch=count), _LARGEST_BATCH, shape, usable_gb)
-
-
-def longest(shape: ModelShape, setup: Setup, usable_gb: float) -> int:
-    """Return the most tokens in a sequence that fit with a fifth to spare; 0 where nothing does."""
-    return _largest(lambda tokens: replace(setup, length=tokens), shape.context or _LONGEST, shape, usable_gb)
-
-
-def _largest(change: Callable[[int], Setup], limit: int, shape: ModelShape, usable_gb: float) -> int:
-    fits, fails = 0, limit + 1
-    while fails - fits > 1:
-        middle = (fits + fails) // 2
-        needed = peak(shape, change(middle), usable_gb).process
-        fits, fails = (middle, fails) if verdict(needed, usable_gb) == "fits" else (fits, middle)
-    return fits

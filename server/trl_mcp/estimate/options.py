@@ -11,6 +11,7 @@ from trl_mcp.estimate.machine import card_of, disk_gb, host_gb, usable_gb
 from trl_mcp.estimate.memory import Memory, peak, verdict
 from trl_mcp.estimate.money import ceiling, cost, in_usd
 from trl_mcp.estimate.setup import METHODS, Setup
+from trl_mcp.recipes.sharding import cannot_shard
 from trl_mcp.values import Flavor, ModelShape
 
 TUNINGS = ("full", "lora", "qlora")
@@ -189,7 +190,7 @@ def _judge(shape: ModelShape, setup: Setup, job: Job, flavor: Flavor, needed: Me
 
 
 def _sharding_hint(shape: ModelShape, setup: Setup, job: Job, room: float) -> str:
-    if setup.gpus == 1 or job.strategy:
+    if setup.gpus == 1 or job.strategy or cannot_shard("fsdp2", job.method, setup.tuning):
         return ""
     spread = peak(shape, replace(setup, strategy="fsdp2"), room).process
     return "; strategy=fsdp2 spreads it over the GPUs and fits" if verdict(spread, room) == "fits" else ""

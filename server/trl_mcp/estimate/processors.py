@@ -3,7 +3,7 @@
 import math
 from dataclasses import replace
 
-from trl_mcp.estimate.duration import Job, download_gb, padded_length
+from trl_mcp.estimate.duration import Job, download_gb, judging_s, padded_length
 from trl_mcp.estimate.money import cost
 from trl_mcp.estimate.options import Option
 from trl_mcp.estimate.setup import METHODS
@@ -44,4 +44,4 @@ def _seconds(found: Option, shape: ModelShape, job: Job, flavor: Flavor) -> floa
     one = tokens * forward_and_back * active / rate + starts
     if method.generates:
         one += job.completion * (2 * active * job.sequences / rate + shape.layers * _LAYER_S)
-    return one * job.steps
+    return (one + judging_s(job)) * job.steps

@@ -64,6 +64,13 @@ class Setup:
         return self.length * self.batch
 
     @property
+    def trained_bytes(self) -> int:
+        """Bytes of a trained number: Accelerate keeps those that FSDP spreads in float32 (`fsdp2_prepare_model`)."""
+        if self.tuning != "full":
+            return self.lora.number_bytes if self.lora else 4
+        return 4 if self.stack == "trl" and self.strategy in {"fsdp1", "fsdp2"} else BYTES[self.dtype]
+
+    @property
     def sharded(self) -> bool:
         """Whether the weights themselves are spread over the devices."""
         return self.strategy in {"fsdp1", "fsdp2", "zero3"}

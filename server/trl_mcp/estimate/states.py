@@ -65,13 +65,11 @@ def moment_bytes(optimizer: str, size: int) -> float:
 
 def states(shape: ModelShape, setup: Setup, memory: Mapping[str, float]) -> States:
     """Return what stays on one device, spread over the devices as the strategy says."""
-    size = BYTES[setup.dtype]
-    if setup.tuning != "full":
-        size = setup.lora.number_bytes if setup.lora else 4
+    size = setup.trained_bytes
     trained = float(trained_numbers(shape, setup) * setup.trained_copies)
     copies = setup.trained_copies if setup.tuning == "full" else 1
     whole = States(
-        weights=weight_bytes(shape, setup) * copies,
+        weights=(size * shape.parameters if setup.tuning == "full" else weight_bytes(shape, setup)) * copies,
         gradients=trained * size,
         optimizer=trained * moment_bytes(setup.optimizer, size),
         passing=_optimizer_step(trained, size, setup),

@@ -2,7 +2,8 @@
 
 from trl_mcp.hub.client import Ask, HubClient
 from trl_mcp.hub.fields import amount, dig, items, text, texts, whole
-from trl_mcp.values import Flavor, Identity, TokenScope
+from trl_mcp.hub.values import Identity, TokenScope
+from trl_mcp.values import Flavor
 
 _ROUND_UP = 0.999_999
 

@@ -15,8 +15,8 @@ from trl_mcp.hub.data_layout import (
 )
 from trl_mcp.hub.fields import dig, text
 from trl_mcp.hub.repos import fetch_info, file_sizes
+from trl_mcp.hub.values import HubFile, HubFiles
 from trl_mcp.schema import did_you_mean, shorten
-from trl_mcp.values import HubFile, HubFiles
 
 _CONVERTED = "refs/convert/parquet"
 _PARTIAL = "partial-"

@@ -18,11 +18,8 @@ from trl_mcp.hub.memory import Memory
 from trl_mcp.hub.ranges import RangeClient, RemoteFile
 from trl_mcp.hub.storage import Progress
 from trl_mcp.hub.tokenizer_files import TokenizerShelf
-from trl_mcp.hub.viewer import Viewer
-from trl_mcp.hub.weights import fetch_weights
-from trl_mcp.values import (
+from trl_mcp.hub.values import (
     BucketAccess,
-    Flavor,
     HeldRun,
     HubDataset,
     HubFile,
@@ -33,6 +30,9 @@ from trl_mcp.values import (
     OutputRepo,
     ViewerFacts,
 )
+from trl_mcp.hub.viewer import Viewer
+from trl_mcp.hub.weights import fetch_weights
+from trl_mcp.values import Flavor
 
 _IDENTITY_S = 600
 _HARDWARE_S = 60
@@ -107,6 +107,10 @@ class Hub:
         """Return a model at a revision. Raises NotFound with what may be meant, AccessNotGranted."""
         return await repos.fetch_model(self._client, token, repo_id, revision)
 
+    async def chat_providers(self, token: str | None, model_id: str) -> tuple[str, ...]:
+        """Return the Inference Providers that serve a model for conversations. Raises NotFound with what may be meant."""
+        return await repos.fetch_chat_providers(self._client, token, model_id)
+
     async def dataset(self, token: str | None, repo_id: str, revision: str | None = None) -> HubDataset:
         """Return a data set at a revision. Raises NotFound with what may be meant, AccessNotGranted."""
         return await repos.fetch_dataset(self._client, token, repo_id, revision)
@@ -165,11 +169,6 @@ class Hub:
     async def output_repo(self, token: str, repo_id: str) -> OutputRepo:
         """Return what is known of a model repository that is to be written to."""
         return await repos.fetch_output_repo(self._client, token, repo_id)
-
-    async def is_pushed(self, token: str, repo_id: str, run: str) -> bool:
-        """Whether the repository holds the model of this run."""
-        found = await self.output_repo(token, repo_id)
-        return found.run_key == run and found.has_model
 
     async def upload_data(self, token: str, namespace: str, path: Path, progress: Progress) -> str:
         """Put a file of up to 50 MB into the namespace's private data set and return its path there.

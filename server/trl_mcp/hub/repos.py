@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote
 
 import anyio
@@ -12,15 +12,15 @@ from trl_mcp.errors import AccessNotGranted, NotFound, TrlMcpError
 from trl_mcp.hub import faults
 from trl_mcp.hub.client import Ask, HubClient, Query
 from trl_mcp.hub.fields import dig, items, text, texts, whole
+from trl_mcp.hub.values import HubDataset, HubModel, OutputRepo
 from trl_mcp.schema import shorten
-from trl_mcp.values import HubDataset, HubModel, OutputRepo
 
 MARKER = "trl-mcp.json"
 _SEARCH_S = 4
 _SHARED = ("sha", "private", "gated", "siblings", "cardData")
 _MODEL = (*_SHARED, "config", "pipeline_tag", "library_name", "safetensors")
 _MISSING = frozenset({401, 403, 404})
-_WEIGHTS = (".safetensors", ".bin", ".gguf")
+_SERVED = ("conversational", "live")
 _KINDS = {"model": "models", "dataset": "datasets"}
 _WORDS = {"model": "model", "dataset": "data set"}
 
@@ -44,6 +44,28 @@ async def fetch_model(client: HubClient, token: str | None, repo_id: str, revisi
         parameters=whole(raw, "safetensors", "total"),
         files=files,
     )
+
+
+async def fetch_chat_providers(client: HubClient, token: str | None, repo_id: str) -> tuple[str, ...]:
+    """Return the Inference Providers that serve a model for conversations now.
+
+    Raises NotFound with what may be meant, HubError. A gate does not matter: the provider has passed it.
+    """
+    ask = Ask(
+        f"ask who serves the model {repo_id}",
+        _path("model", repo_id),
+        params=_expand(("inferenceProviderMapping",)),
+        tolerate=_MISSING,
+        anonymous=True,
+    )
+    response = await client.answer(token, ask)
+    if _is_missing(response):
+        raise await _no_repo(client, token, "model", repo_id)
+    if not response.is_success:
+        raise client.refusal(response, ask)
+    served: object = dig(client.read_json(response, ask), "inferenceProviderMapping")
+    names = cast("dict[str, object]", served) if isinstance(served, dict) else {}
+    return tuple(name for name, how in names.items() if (text(how, "task"), text(how, "status")) == _SERVED)
 
 
 async def fetch_dataset(client: HubClient, token: str | None, repo_id: str, revision: str | None) -> HubDataset:
@@ -74,7 +96,6 @@ async def fetch_output_repo(client: HubClient, token: str, repo_id: str) -> Outp
         exists=True,
         run_key=await _run_key(client, token, raw) if MARKER in files else None,
         private=bool(dig(raw, "private")),
-        has_model=any(name.endswith(_WEIGHTS) for name in files),
         why_no_write=await _why_no_write(client, token, repo_id),
     )
 

@@ -15,7 +15,7 @@ from trl_mcp.errors import InvalidArguments, NotFound, NotPossible, RequestRefus
 from trl_mcp.hub import faults
 from trl_mcp.hub.client import Ask, HubClient
 from trl_mcp.hub.fields import dig, moment, text, whole
-from trl_mcp.values import BucketAccess, HeldRun
+from trl_mcp.hub.values import BucketAccess, HeldRun
 
 Progress = Callable[[float, float | None, str], Awaitable[None]]
 MOST_BYTES = 50_000_000

@@ -9,7 +9,7 @@ import httpx2
 from trl_mcp.errors import TrlMcpError
 from trl_mcp.hub.client import Ask, HubClient, Query
 from trl_mcp.hub.fields import amount, dig, items, text, whole
-from trl_mcp.values import HubFiles, TextLengths, ViewerFacts
+from trl_mcp.hub.values import HubFiles, TextLengths, ViewerFacts
 
 PUBLIC_HUB = "https://huggingface.co"
 PUBLIC_VIEWER = "https://datasets-server.huggingface.co"

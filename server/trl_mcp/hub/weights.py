@@ -1,12 +1,6 @@
-"""The shapes of a model's tensors, from the headers of its safetensors files: a few kB of what may be 100 GB.
+"""The shapes of a model's tensors, from the headers of its safetensors files: a few kB of what may be 100 GB."""
 
-The format: https://huggingface.co/docs/safetensors/index#format.
-"""
-
-import json
-import math
 import re
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,18 +13,16 @@ from trl_mcp.hub.client import Ask, HubClient
 from trl_mcp.hub.fields import string_map
 from trl_mcp.hub.ranges import RangeClient, RemoteFile
 from trl_mcp.hub.repos import fetch_info, file_address, file_sizes
-from trl_mcp.values import ModelWeights
+from trl_mcp.hub.tensors import LENGTH_BYTES, Tensors, count_by_type, header_length, parse_header
+from trl_mcp.hub.values import ModelWeights
 
-Tensors = dict[str, tuple[str, tuple[int, ...]]]
 _CONFIG = "config.json"
 _INDEX = "model.safetensors.index.json"
 _WHOLE = "model.safetensors"
 _ADAPTER = "adapter_model.safetensors"
 _SHARD = re.compile(r"model-\d+-of-\d+\.safetensors")
 _OLD = re.compile(r"pytorch_model.*\.bin")
-_LENGTH = 8
 _FIRST = 1 << 14
-_LONGEST = 100_000_000
 _AT_ONCE = 16
 _DEADLINE_S = 15
 
@@ -50,7 +42,7 @@ async def fetch_weights(
         )
     tensors = await _all_tensors(repo, names) if names else None
     weights = names or [name for name in repo.sizes if _OLD.fullmatch(name)]
-    counts = _count(tensors) if tensors is not None else _said(raw)
+    counts = count_by_type(tensors) if tensors is not None else _said(raw)
     return ModelWeights(config, tensors, counts, sum(repo.sizes[name] for name in weights))
 
 
@@ -85,16 +77,15 @@ class _Repo:
         remote = RemoteFile(address, self.sizes[name], doing, self.token, self.deadline)
         with self.ranges.open(remote) as file:
             start = file.read(_FIRST)
-            length = int.from_bytes(start[:_LENGTH], "little")
-            is_possible = len(start) > _LENGTH and length <= min(self.sizes[name] - _LENGTH, _LONGEST)
-            header = start[_LENGTH : _LENGTH + length] if is_possible else b""
-            header += file.read(length - len(header)) if is_possible else b""
-        try:
-            return _parsed(json.loads(header))
-        except (ValueError, TypeError, KeyError, AttributeError):
-            raise UnreadableData(
-                f"{name} of {self.model_id} is no safetensors file.", next_step="Nothing was started."
-            ) from None
+            try:
+                length = header_length(start)
+                header = start[LENGTH_BYTES : LENGTH_BYTES + length]
+                missing = length - len(header) if length <= self.sizes[name] - LENGTH_BYTES else 0
+                return parse_header(header + (file.read(missing) if missing else b""))
+            except ValueError:
+                raise UnreadableData(
+                    f"{name} of {self.model_id} is no safetensors file.", next_step="Nothing was started."
+                ) from None
 
     def _address(self, name: str) -> str:
         return file_address("model", self.model_id, self.commit, name)
@@ -130,21 +121,6 @@ async def _all_tensors(repo: _Repo, names: list[str]) -> Tensors:
     if failed:
         raise failed[0]
     return found
-
-
-def _parsed(header: Any) -> Tensors:
-    return {
-        str(name): (str(entry["dtype"]), tuple(int(size) for size in entry["shape"]))
-        for name, entry in header.items()
-        if name != "__metadata__"
-    }
-
-
-def _count(tensors: Tensors) -> dict[str, int]:
-    counts: Counter[str] = Counter()
-    for dtype, shape in tensors.values():
-        counts[dtype] += math.prod(shape)
-    return dict(counts)
 
 
 def _said(raw: object) -> dict[str, int]:

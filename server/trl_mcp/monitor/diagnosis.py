@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from trl_mcp.backends.base import Job, Stage
 from trl_mcp.monitor.masking import clean_line
 from trl_mcp.monitor.progress import Progress
+from trl_mcp.monitor.trainer_lines import is_script
 from trl_mcp.values import ToolName, call
 
 
@@ -27,25 +28,32 @@ class _Cause:
     fix: Callable[[Job], str]
 
 
-def _continue(job: Job) -> str:
-    return call(ToolName.START_JOB, id=job.id)
+def continue_call(job: Job) -> str:
+    """Return the call that goes on with a job; of a script also that it begins anew."""
+    return call(ToolName.START_JOB, id=job.id) + _again(job)
+
+
+def _again(job: Job) -> str:
+    return " (a script starts again from its beginning)" if is_script(job) else ""
 
 
 def _continue_longer(job: Job) -> str:
     minutes = max(1, 2 * (job.timeout_s or 1800) // 60)
-    return call(ToolName.START_JOB, id=job.id, timeout=f"{minutes}m")
+    return call(ToolName.START_JOB, id=job.id, timeout=f"{minutes}m") + _again(job)
 
 
 def _continue_smaller(job: Job) -> str:
+    if is_script(job):
+        return "Submit the script again with smaller batches (script_args), or on hardware with more memory"
     return f'{ToolName.START_JOB}(id="{job.id}", trainer_args=["per_device_train_batch_size=1"])'
 
 
 def _free_disk(job: Job) -> str:
-    return f"Free some disk space, then {_continue(job)}"
+    return f"Free some disk space, then {continue_call(job)}"
 
 
 def _with_new_token(job: Job) -> str:
-    return f"Set an HF_TOKEN that may write to {job.output_repo or 'the output repository'}, then {_continue(job)}"
+    return f"Set an HF_TOKEN that may write to {job.output_repo or 'the output repository'}, then {continue_call(job)}"
 
 
 def _elsewhere(job: Job) -> str:
@@ -53,7 +61,7 @@ def _elsewhere(job: Job) -> str:
 
 
 def _with_credits(job: Job) -> str:
-    return f"Add credits for {job.namespace}, then {_continue(job)}"
+    return f"Add credits for {job.namespace}, then {continue_call(job)}"
 
 
 def _submit_again(job: Job) -> str:
@@ -97,7 +105,7 @@ _CAUSES = (
         "push",
         ("the model could not be pushed",),
         "The model was trained but not brought to the Hub; going on with the run pushes it again.",
-        _continue,
+        continue_call,
     ),
     _Cause(
         "access",
@@ -106,10 +114,13 @@ _CAUSES = (
         _with_new_token,
     ),
     _Cause("no_rows", ("can be trained on",), "No row of the data could be used.", _read_log),
+    _Cause("judge", ("judge:",), "A judge could not be asked, or gave no scores.", continue_call),
     _Cause("reward", _OF_REWARDS, "A reward could not be used.", _submit_again),
     _Cause("environment", ("environment could not be made",), "The packages could not be installed.", _read_log),
-    _Cause("supervisor_lost", ("supervisor ended",), "The run was cut off from outside.", _continue),
-    _Cause("killed", ("signal 9",), "The job was killed from outside: by a person, or for want of memory.", _continue),
+    _Cause("supervisor_lost", ("supervisor ended",), "The run was cut off from outside.", continue_call),
+    _Cause(
+        "killed", ("signal 9",), "The job was killed from outside: by a person, or for want of memory.", continue_call
+    ),
 )
 
 

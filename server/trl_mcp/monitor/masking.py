@@ -13,8 +13,12 @@ MASK = "***"
 def clean_line(line: str, secrets: Iterable[str] = ()) -> str:
     """Return a log line without terminal codes and secrets; of a line redrawn in place the last state."""
     line = line.rstrip("\r").rpartition("\r")[2]
-    line = _CONTROL.sub("", _ANSI.sub("", line))
+    return mask(_CONTROL.sub("", _ANSI.sub("", line)), secrets)
+
+
+def mask(text: str, secrets: Iterable[str] = ()) -> str:
+    """Return a text with the secrets in it, and what has the shape of a token, replaced by `***`."""
     for secret in secrets:
         if len(secret) >= _SHORTEST_SECRET:
-            line = line.replace(secret, MASK)
-    return _TOKEN.sub(MASK, line)
+            text = text.replace(secret, MASK)
+    return _TOKEN.sub(MASK, text)

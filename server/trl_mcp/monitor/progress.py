@@ -85,7 +85,7 @@ def summarize(events: Iterable[ProgressEvent]) -> Progress:
     return Progress(
         step=last,
         max_steps=_latest(events, "max_steps"),
-        epoch=logs[-1].fields.get("epoch") if logs else None,
+        epoch=next((event.fields["epoch"] for event in reversed(logs) if "epoch" in event.fields), None),
         metrics=_metrics(logs),
         trend=trend([event.fields["loss"] for event in logs if "loss" in event.fields]),
         loss=_first_to_last(logs, "loss"),
@@ -136,11 +136,13 @@ def _is_metric(name: str) -> bool:
 
 
 def _first_to_last(logs: list[ProgressEvent], name: str) -> str | None:
-    """Return a metric's way in words: `5.81 (step 1) -> 3.13 (step 60)`."""
+    """Return a metric's way in words: `5.81 (step 1) -> 3.13 (step 60)`, without the steps where they are not known."""
     seen = [(event.step, event.fields[name]) for event in logs if isinstance(event.fields.get(name), (int, float))]
     if len(seen) < 2:
         return None
     (first_step, first), (last_step, last) = seen[0], seen[-1]
+    if not last_step:
+        return f"{first:.4g} -> {last:.4g}"
     return f"{first:.4g} (step {first_step}) -> {last:.4g} (step {last_step})"
 
 
@@ -164,7 +166,7 @@ def trend(losses: list[float | str]) -> str | None:
 
 def _eta(logs: list[ProgressEvent]) -> int | None:
     """Return the seconds left by the pace of the last log lines."""
-    timed = [event for event in logs[-_PACE:] if event.step and "elapsed_s" in event.fields]
+    timed = [event for event in logs[-_PACE:] if {"step", "elapsed_s"} <= event.fields.keys()]
     if len(timed) < 2 or timed[-1].step <= timed[0].step or "max_steps" not in timed[-1].fields:
         return None
     first, last = timed[0], timed[-1]

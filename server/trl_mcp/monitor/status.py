@@ -2,15 +2,16 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from trl_mcp.backends.base import Backend, Job, Stage
 from trl_mcp.backends.hf import HfBackend
 from trl_mcp.backends.hf_cost import cost
 from trl_mcp.monitor.diagnosis import Diagnosis, diagnose
-from trl_mcp.monitor.masking import clean_line
-from trl_mcp.monitor.progress import Progress, parse_line, parse_lines, summarize
+from trl_mcp.monitor.masking import clean_line, mask
+from trl_mcp.monitor.progress import Progress, ProgressEvent, parse_line, parse_lines, summarize
+from trl_mcp.monitor.trainer_lines import is_script, trainer_events
 from trl_mcp.values import GpuUse
 
 _TAIL_LINES = 4000
@@ -50,7 +51,7 @@ async def report_job(backend: Backend, job: Job, now: datetime, secrets: Iterabl
     is_waiting = job.stage is Stage.SCHEDULING and job.attempt == 1
     printed = [] if is_waiting else (await backend.logs(job.id, tail=_TAIL_LINES)).lines
     lines = [clean_line(line, secrets) for line in printed]
-    progress = summarize(parse_lines(lines, job.run_tag))
+    progress = summarize(progress_events(job, printed, secrets))
     plain = [line for line in lines[-60:] if parse_line(line, job.run_tag) is None]
     end = job.finished_at or now
     running = round((end - job.started_at).total_seconds()) if job.started_at else None
@@ -67,6 +68,15 @@ async def report_job(backend: Backend, job: Job, now: datetime, secrets: Iterabl
         usd_at_end=_cost_at_end(job, progress, now),
         gpu=gpu,
     )
+
+
+def progress_events(job: Job, printed: list[str], secrets: Iterable[str]) -> list[ProgressEvent]:
+    """Return the events among the lines of a job's log: its progress lines, or what the Trainer in a script says."""
+    secrets = list(secrets)
+    events = list(parse_lines((clean_line(line, secrets) for line in printed), job.run_tag))
+    if events or not is_script(job):
+        return events
+    return trainer_events(mask(line, secrets) for line in printed)
 
 
 async def _gpu(backend: Backend, job: Job) -> GpuUse | None:
@@ -95,7 +105,9 @@ def _next_check(job: Job, progress: Progress) -> int | None:
 
 
 def _activity(job: Job, progress: Progress) -> str:
-    """Say what the job is doing."""
+    """Say what the job is doing; of a script only what its log tells."""
+    if job.stage is Stage.RUNNING and is_script(job):
+        return _activity_of_script(progress)
     if job.stage is Stage.RUNNING and not progress.is_training:
         return "loading packages, model and data"
     if job.stage is Stage.RUNNING and progress.step and progress.step >= progress.max_steps:
@@ -105,6 +117,9 @@ def _activity(job: Job, progress: Progress) -> str:
     return job.message
 
 
-def utc_now() -> datetime:
-    """Return the present time, UTC."""
-    return datetime.now(UTC)
+def _activity_of_script(progress: Progress) -> str:
+    if not progress.is_training:
+        return "running; nothing in its log tells yet how far it is"
+    if progress.step and progress.step >= progress.max_steps:
+        return "running; its training is at the last step"
+    return ""

@@ -2,9 +2,10 @@
 
 from trl_mcp.checks.check import Gathered
 from trl_mcp.checks.registry import run_checks
+from trl_mcp.hub.values import OutputRepo
 from trl_mcp.plan.gather import Facts
 from trl_mcp.plan.settling import Known, Settled
-from trl_mcp.values import Finding, OutputRepo
+from trl_mcp.values import Finding
 
 _HOUR = 3600
 
@@ -19,6 +20,7 @@ def check_findings(
         model=facts.model,
         data=facts.data,
         shape=known.shapes.model if known.shapes else None,
+        config=known.shapes.config if known.shapes else {},
         others=facts.others,
         flavor=place.flavor,
         timeout_s=timeout_s,

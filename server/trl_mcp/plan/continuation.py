@@ -5,10 +5,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
 
-from trl_mcp.backends.base import Job, Stage
+from trl_mcp.backends.base import SCRIPT, Job, Stage
 from trl_mcp.errors import InvalidArguments, NotFound
+from trl_mcp.plan.machines import check_move
 from trl_mcp.plan.place import Place
 from trl_mcp.plan.plan import Plan
+from trl_mcp.plan.script import plan_fields, settings_of, with_settings
+from trl_mcp.recipes.extras import image
 from trl_mcp.recipes.methods import METHODS
 from trl_mcp.recipes.names import CONTINUABLE
 from trl_mcp.recipes.recipe import check_ranges, one_line
@@ -30,10 +33,17 @@ def plan_continuation(job: Job, script: str, given: Mapping[str, object], place:
     for name in ("model", "dataset"):
         _check_still_there(name, str(run.get(name, "")))
     repo = _next_repo(run, job.run, key)
+    if job.kind == SCRIPT:
+        return _script_again(job, script, key, place)
+    strategy = cast(str | None, run.get("strategy"))
+    needed = "" if place.is_local else image(config, strategy)
+    if place.flavor is not None:
+        before = next((each for each in place.candidates if each.name == job.hardware), None)
+        check_move(strategy, config, before if job.stage is not Stage.COMPLETED else None, place.flavor)
     if run:
         script = replace_run(script, run | {"run_key": key} | ({"config": config} if "config" in run else {}) | repo)
     if not place.is_local:
-        script = with_job_table(script, job_table(place.hardware, place.timeout_s, place.namespace))
+        script = with_job_table(script, job_table(place.hardware, place.timeout_s, place.namespace, needed))
     verb = "again" if job.stage is Stage.COMPLETED else "continued"
     changed = ", ".join(f"{name} {value}" for name, value in config.items() if _config(run).get(name) != value)
     return Plan(
@@ -52,7 +62,29 @@ def plan_continuation(job: Job, script: str, given: Mapping[str, object], place:
         facts=place.price_fact,
         asked={},
         continues=job.id,
+        image=needed,
     )
+
+
+def _script_again(job: Job, script: str, key: str, place: Place) -> Plan:
+    """Return the plan of a caller's script from its beginning: of what it has saved, nothing is known here."""
+    given = settings_of(script)
+    return Plan(
+        kind=job.kind,
+        method=job.method,
+        run=key,
+        script=with_settings(script, given, place),
+        hardware=place.hardware,
+        namespace=place.namespace,
+        timeout_s=place.timeout_s,
+        attempts=place.attempts,
+        price_micro_usd=place.flavor.micro_usd_per_minute if place.flavor else None,
+        recipe=f"{job.id} again from its beginning: the same script, arguments, env, secrets and image",
+        data=f"as in {job.id}",
+        facts=place.price_fact,
+        asked={},
+        continues=job.id,
+    ).model_copy(update=plan_fields(given))
 
 
 def _next_repo(run: Mapping[str, object], key_before: str, key: str) -> dict[str, object]:

@@ -1,30 +1,26 @@
 """What is known of a model that is to become GGUF files: its weights' config and size, an adapter's base."""
 
-import json
-import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from math import prod
 from pathlib import Path
 from typing import Any, cast
 
 from anyio import to_thread
 
 from trl_mcp.data.fingerprint import fingerprint
+from trl_mcp.data.model_folder import read_model_folder, read_object
 from trl_mcp.errors import HubUnreachable, InvalidArguments, NotFound
+from trl_mcp.hub.tensors import count_by_type
+from trl_mcp.hub.values import ModelWeights
 from trl_mcp.plan.place import Gathering
 from trl_mcp.recipes.gguf import sixteen_bit_twin
 from trl_mcp.recipes.references import ModelReference, model_reference
 
-_WEIGHTS = "model*.safetensors"
+_EMBEDDINGS = "embed_tokens.weight"
 _ADAPTER_CONFIG = "adapter_config.json"
-_LENGTH = struct.Struct("<Q")
-_LONGEST_HEADER = 100_000_000
 # Up to this size the job computes in 32 bits.
 _WIDE_PARAMETERS = 1_000_000_000
 _SIXTEEN, _THIRTY_TWO = 2, 4
-
-Tensors = Mapping[str, tuple[str, tuple[int, ...]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +89,7 @@ def _in_folder(reference: ModelReference, base: ModelReference | None) -> Conver
             next_step="Nothing was started.",
         )
     if (folder / _ADAPTER_CONFIG).is_file():
-        config = _read_json(folder / _ADAPTER_CONFIG)
+        config = read_object(folder / _ADAPTER_CONFIG)
         return Convertible(
             reference,
             fingerprint(folder),
@@ -107,15 +103,13 @@ def _in_folder(reference: ModelReference, base: ModelReference | None) -> Conver
             f'"{folder.name}" has neither a config.json nor an adapter_config.json: it is no model.',
             next_step="Give the folder that save_pretrained has written. Nothing was started.",
         )
-    config = _read_json(folder / "config.json")
-    tensors = {name: entry for path in sorted(folder.glob(_WEIGHTS)) for name, entry in _tensors(path).items()}
-    if not tensors:
+    weights = read_model_folder(folder)
+    if weights.tensors is None:
         raise InvalidArguments(
             f'"{folder.name}" has no weights as safetensors (model.safetensors).',
             next_step="Save the model anew with save_pretrained. Nothing was started.",
         )
-    tokens = _tokens(folder)
-    return _whole(reference, fingerprint(folder), config, tensors, tokens=tokens)
+    return _whole(reference, fingerprint(folder), weights, tokens=_tokens(folder))
 
 
 async def _on_hub(reference: ModelReference, base: ModelReference | None, gathering: Gathering) -> Convertible:
@@ -134,18 +128,16 @@ async def _on_hub(reference: ModelReference, base: ModelReference | None, gather
             f"{reference.id} has no weights as safetensors.",
             next_step="Name a revision that has them. Nothing was started.",
         )
-    return _whole(pinned, name, weights.config, weights.tensors)
+    return _whole(pinned, name, weights)
 
 
-def _whole(
-    reference: ModelReference, name: str, config: Mapping[str, object], tensors: Tensors, *, tokens: int = 0
-) -> Convertible:
-    parameters = sum(prod(shape) for _, shape in tensors.values())
-    rows = [shape[0] for tensor, (_, shape) in tensors.items() if tensor.endswith("embed_tokens.weight")]
+def _whole(reference: ModelReference, name: str, weights: ModelWeights, *, tokens: int = 0) -> Convertible:
+    parameters = sum(count_by_type(weights.tensors or {}).values())
+    rows = [shape[0] for tensor, (_, shape) in (weights.tensors or {}).items() if tensor.endswith(_EMBEDDINGS)]
     return Convertible(
         reference,
         name,
-        config=config,
+        config=weights.config,
         parameters=parameters,
         bytes_each=_THIRTY_TWO if parameters <= _WIDE_PARAMETERS else _SIXTEEN,
         tokens=tokens,
@@ -173,46 +165,14 @@ def _no_adapter(reference: ModelReference) -> InvalidArguments:
     )
 
 
-def _tensors(path: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
-    """Return type and shape of what a safetensors file holds. Raises InvalidArguments where it is none."""
-    try:
-        with path.open("rb") as stream:
-            (length,) = _LENGTH.unpack(stream.read(_LENGTH.size))
-            header = json.loads(stream.read(min(length, _LONGEST_HEADER)))
-        return {
-            str(name): (str(entry["dtype"]), tuple(entry["shape"]))
-            for name, entry in header.items()
-            if name != "__metadata__"
-        }
-    except (ValueError, struct.error, KeyError, TypeError, AttributeError):
-        raise InvalidArguments(
-            f"{path.name} in {path.parent.name} is no safetensors file, or only the beginning of one.",
-            next_step="Write it anew. Nothing was started.",
-        ) from None
-
-
 def _tokens(folder: Path) -> int:
     """Return how many tokens the tokenizer of a folder knows, by the highest id; 0 where it is kept otherwise."""
     path = folder / "tokenizer.json"
     if not path.is_file():
         return 0
-    content = _read_json(path)
+    content = read_object(path)
     model, added = content.get("model"), content.get("added_tokens")
     words = cast(Mapping[str, Any], model).get("vocab") if isinstance(model, dict) else None
     ids = list(cast(Mapping[str, int], words).values()) if isinstance(words, dict) else []
     ids += [int(each["id"]) for each in cast(list[Mapping[str, Any]], added or [])]
     return max(ids, default=-1) + 1
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        content = error
-    if not isinstance(content, dict):
-        why = f"is not JSON: {content}" if isinstance(content, ValueError) else "is no JSON object"
-        raise InvalidArguments(
-            f"{path.name} in {path.parent.name} {why}.",
-            next_step="Mend it, or give another model. Nothing was started.",
-        )
-    return cast(dict[str, Any], content)

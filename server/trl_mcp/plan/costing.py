@@ -8,6 +8,7 @@ from trl_mcp.errors import InvalidArguments
 from trl_mcp.estimate.money import at_most, ceiling, in_usd
 from trl_mcp.estimate.options import TUNINGS, Option, best_value, cheapest, fastest
 from trl_mcp.plan.estimation import assumptions, is_quick_enough, lack, weigh
+from trl_mcp.plan.machines import able
 from trl_mcp.plan.place import AUTO, LOCAL, Gathering, Place, Wish, find_place
 from trl_mcp.plan.settling import Known, find_known, gather_all
 from trl_mcp.plan.workload import DataSize, Workload, fitting_length, measured_size, stated_size
@@ -20,7 +21,7 @@ MOST_OPTIONS = 6
 _NEAREST = 3
 _DESCRIBED = "described/rows"
 #: What a method that needs rewards is given to be complete: neither changes what the estimate counts.
-_REWARDS = {Rewards.NONE: (), Rewards.ANY: ("think_format_reward",), Rewards.ONE_MODEL: (_DESCRIBED,)}
+_REWARDS = {Rewards.NONE: (), Rewards.ANY: (f"judge:{_DESCRIBED}",), Rewards.ONE_MODEL: (_DESCRIBED,)}
 _HERE = Place(LOCAL, LOCAL)
 _VERDICTS = ("fits", "tight", "no")
 
@@ -56,7 +57,8 @@ async def answer_cost(question: CostQuestion, gathering: Gathering) -> CostAnswe
     """Return what a training would cost. Starts nothing.
 
     Raises what recipes say of arguments, Hub and files of references that cannot be used, InvalidArguments for a model
-    whose size is not known and for data that is described twice or not at all, HubError without a list of prices.
+    whose size is not known, for data that is described twice or not at all and for hardware that cannot run it, HubError
+    without a list of prices.
     """
     _check_data(question)
     recipes, notes = _recipes(question)
@@ -64,6 +66,7 @@ async def answer_cost(question: CostQuestion, gathering: Gathering) -> CostAnswe
     works, machine = await _works(question, recipes, gathering)
     if question.hardware in (AUTO, LOCAL):
         flavors = [*flavors, machine]
+    flavors = able(recipes[0], flavors, flavors)
     machines = {flavor.name: flavor for flavor in flavors}
     weighed = [[weigh(work, flavor) for flavor in flavors] for work in works]
     found = [each for of_tuning in weighed for each in of_tuning]

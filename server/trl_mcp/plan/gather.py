@@ -14,6 +14,7 @@ from trl_mcp.data.sources import HubParquet
 from trl_mcp.data.wishes import RowWishes, check_targets
 from trl_mcp.errors import HubUnreachable, InvalidArguments, NotFound
 from trl_mcp.hub.storage import data_path
+from trl_mcp.plan.judges import judge_findings
 from trl_mcp.plan.looking import Look, LookedModel, Looking, look, with_reward_columns
 from trl_mcp.plan.models import inspect_model
 from trl_mcp.plan.place import Gathering, Place
@@ -66,11 +67,15 @@ async def gather(recipe: Recipe, place: Place, gathering: Gathering) -> Facts:
     async def pin_data() -> None:
         commits.append(await asking.dataset_commit(recipe.dataset))
 
+    async def look_at_judges() -> None:
+        asking.findings.extend(await judge_findings(recipe, place, gathering))
+
     try:
         async with anyio.create_task_group() as group:
             for reference in references:
                 group.start_soon(pin, reference)
             group.start_soon(pin_data)
+            group.start_soon(look_at_judges)
     except ExceptionGroup as group_error:
         raise group_error.exceptions[0] from None
     model = reports[recipe.model]

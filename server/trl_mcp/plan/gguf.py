@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, replace
 
 from trl_mcp.errors import HubUnreachable, InvalidArguments
 from trl_mcp.estimate.conversion import ConversionSize
+from trl_mcp.hub.values import OutputRepo
 from trl_mcp.plan.convertible import Convertible, inspect_convertible
 from trl_mcp.plan.outputs import is_foreign, output_repo, repo_fact, repo_findings
 from trl_mcp.plan.place import LOCAL, Gathering, Place, Wish, find_place, price_list
@@ -14,7 +15,7 @@ from trl_mcp.recipes.recipe import RECIPE_VERSION
 from trl_mcp.recipes.references import ModelReference, model_reference
 from trl_mcp.render.script import header_of, job_table, read_run, render, with_job_table
 from trl_mcp.render.templates import template_source
-from trl_mcp.values import Finding, Flavor, OutputRepo, Severity
+from trl_mcp.values import Finding, Flavor, Severity
 
 METHOD = "convert_gguf"
 KIND = "conversion"

@@ -8,7 +8,7 @@ from typing import Any, cast
 from trl_mcp.data.fingerprint import fingerprint
 from trl_mcp.errors import InvalidArguments, NotFound
 from trl_mcp.recipes.references import ModelReference
-from trl_mcp.values import ModelReport
+from trl_mcp.values import ModelReport, ToolName
 
 _WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
 _ADAPTER_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
@@ -98,8 +98,15 @@ def check_architecture(name: str, config: Mapping[str, object]) -> None:
         raise InvalidArguments(
             f"{name} ({kind}) is a sequence-to-sequence model, for which TRL has no trainer.",
             allowed="Decoder-only models such as Qwen/Qwen3-0.6B; encoders such as BERT with method reward.",
-            next_step="Give another model. Nothing was started.",
+            next_step=f"{_seq2seq_call()} trains it; or give another model. Nothing was started.",
         )
+
+
+def _seq2seq_call() -> str:
+    arguments = '["--model", ..., "--dataset", ...]'
+    return (
+        f'{ToolName.SUBMIT_SCRIPT}(script="templates/seq2seq.py", script_args={arguments}, hardware=..., timeout=...)'
+    )
 
 
 def _has_chat_template(folder: Path) -> bool:

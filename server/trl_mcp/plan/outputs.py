@@ -1,7 +1,8 @@
 """The repository that a job writes to: whose it is, and what stands in the way."""
 
+from trl_mcp.hub.values import OutputRepo
 from trl_mcp.plan.place import Gathering, Place
-from trl_mcp.values import Finding, OutputRepo, Severity
+from trl_mcp.values import Finding, Severity
 
 REPO_FACT = "output repository"
 

@@ -6,14 +6,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from trl_mcp.concurrency import both
 from trl_mcp.data.token_worker import TokenWorker
 from trl_mcp.data.tokens import MeasurementMemory
 from trl_mcp.errors import InvalidArguments
 from trl_mcp.estimate.money import ceiling, in_usd
 from trl_mcp.hub.hub import Hub
+from trl_mcp.hub.values import Identity
 from trl_mcp.plan.timeouts import timeout_seconds
 from trl_mcp.schema import did_you_mean
-from trl_mcp.values import Flavor, Identity
+from trl_mcp.values import Flavor
 
 LOCAL = "local"
 AUTO = "auto"
@@ -74,7 +76,8 @@ async def no_progress(_done: float, _total: float | None, _message: str) -> None
 class Gathering:
     """Who asks, whether the Hub may be asked at all, what counts tokens (None: nothing), and who is told of progress.
 
-    `environ` and `home` are the operator's: which GPUs jobs may use, and on which disk they lie.
+    `environ`, `home` and `secrets` are the operator's: which GPUs jobs may use, on which disk they lie, and the names
+    of the secrets that they can be given.
     """
 
     hub: Hub
@@ -85,6 +88,7 @@ class Gathering:
     report_progress: Progress = no_progress
     environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ), repr=False)
     home: Path = field(default_factory=Path.home)
+    secrets: frozenset[str] = frozenset()
 
 
 async def find_place(wish: Wish, gathering: Gathering, attempts: int, *, may_be_open: bool = False) -> Place:
@@ -133,8 +137,7 @@ async def _local_place(wish: Wish, timeout_s: int | None, gathering: Gathering, 
 
 
 async def _paid_place(wish: Wish, timeout_s: int | None, hub: Hub, token: str, attempts: int) -> Place:
-    identity = await hub.identity(token)
-    flavors, _ = await hub.flavors(token)
+    identity, (flavors, _) = await both(lambda: hub.identity(token), lambda: hub.flavors(token))
     flavor = next((each for each in flavors if each.name == wish.hardware), None)
     if flavor is None and wish.hardware != AUTO:
         raise no_hardware(wish.hardware, flavors, did_you_mean(wish.hardware, [each.name for each in flavors]))

@@ -45,6 +45,7 @@ class Plan(BaseModel):
     `price_micro_usd` is per started minute, None on this machine; `needs_consent` says that it would overwrite
     something; `upload` is a local data file that goes to the Hub when the job starts. `asked` and `wish` are the arguments it was made from, so that start_job can make it again and see what has changed.
     `continues` is the job whose run it goes on with, `after` are local jobs whose models it waits for. `timeout_s` is in seconds, None for no limit.
+    Of a caller's script `arguments`, `env` and `image` are what it runs with, and `secrets` the names of those it is given; None for a job that is given what it needs.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -68,6 +69,10 @@ class Plan(BaseModel):
     needs_consent: bool = False
     upload: str | None = None
     estimate: Estimate | None = None
+    arguments: tuple[str, ...] = ()
+    env: dict[str, str] = Field(default_factory=dict[str, str])
+    secrets: tuple[str, ...] | None = None
+    image: str = ""
     uses_all_devices: bool = False
     after: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
@@ -89,6 +94,18 @@ class Plan(BaseModel):
     def is_refused(self) -> bool:
         """Whether a finding stands in the way of starting it."""
         return any(finding.severity is Severity.ERROR for finding in self.findings)
+
+
+def fact_changes(before: Plan, now: Plan) -> list[str]:
+    """Return in words which facts have changed since a plan was made, and how often it is tried."""
+    found = [
+        f"the {name} has changed from {value} to {now.facts.get(name, 'nothing')}"
+        for name, value in before.facts.items()
+        if now.facts.get(name) != value
+    ]
+    if before.attempts != now.attempts:
+        found.append(f"attempts were {before.attempts} and are {now.attempts}")
+    return found
 
 
 def run_key(identity: Mapping[str, object]) -> str:

@@ -8,10 +8,12 @@ from typing import Any, cast
 import anyio
 import anyio.to_thread
 
+from trl_mcp.concurrency import both
 from trl_mcp.errors import HubUnreachable, TrlMcpError
 from trl_mcp.estimate.money import ceiling
 from trl_mcp.plan.estimation import Choice, choose_machine, judged, weigh, with_split
 from trl_mcp.plan.gather import Facts, gather
+from trl_mcp.plan.machines import able
 from trl_mcp.plan.place import Gathering, Place, closed
 from trl_mcp.plan.plan import Estimate
 from trl_mcp.plan.shapes import Shapes, find_shapes
@@ -51,24 +53,9 @@ async def gather_all(recipe: Recipe, place: Place, gathering: Gathering, *, is_a
 
     Raises what `gather` raises. What cannot be found for the estimate is no error here.
     """
-    facts: list[Facts] = []
-    known = Known()
-
-    async def find_facts() -> None:
-        facts.append(await gather(recipe, place, gathering))
-
-    async def look_at_models() -> None:
-        nonlocal known
-        known = await find_known(recipe, place, gathering)
-
-    try:
-        async with anyio.create_task_group() as group:
-            group.start_soon(find_facts)
-            if not is_agreed:
-                group.start_soon(look_at_models)
-    except ExceptionGroup as error_group:
-        raise error_group.exceptions[0] from None
-    return facts[0], known
+    if is_agreed:
+        return await gather(recipe, place, gathering), Known()
+    return await both(lambda: gather(recipe, place, gathering), lambda: find_known(recipe, place, gathering))
 
 
 async def find_known(recipe: Recipe, place: Place, gathering: Gathering) -> Known:
@@ -89,10 +76,14 @@ def settle(
 ) -> Settled:
     """Return what is agreed on, else what the estimate makes of it.
 
-    Raises InvalidArguments where hardware or timeout were left open and no estimate can tell them.
+    Raises InvalidArguments where hardware or timeout were left open and no estimate can tell them, and for a machine
+    that cannot run the recipe at all.
     """
     if agreed is not None:
         return Settled(place, with_split(recipe, agreed["split"]), None, dict(agreed))
+    if fixed := known.machine if place.is_local else place.flavor:
+        able(recipe, [fixed], place.candidates)
+    place = replace(place, candidates=tuple(able(recipe, place.candidates)))
     if known.shapes is None:
         why = known.error.what if known.error else ""
         finding = Finding("hw.unestimated", Severity.INFO, f"Memory, time and cost are not known: {why}")

@@ -1,6 +1,7 @@
 """The shapes of the models that a job loads, from configs and headers: on the Hub, or in a folder."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import anyio
@@ -9,32 +10,35 @@ import anyio.to_thread
 from trl_mcp.data.model_folder import base_of_adapter, read_model_folder
 from trl_mcp.errors import HubUnreachable, InvalidArguments, TrlMcpError, UnreadableData
 from trl_mcp.estimate.shape import guessed_shape, shape_of
+from trl_mcp.hub.values import ModelWeights
 from trl_mcp.plan.place import Gathering
 from trl_mcp.recipes.recipe import Recipe
 from trl_mcp.recipes.references import ModelReference, model_reference
-from trl_mcp.values import ModelShape, ModelWeights
+from trl_mcp.values import ModelShape
 
 _MOST_ADAPTERS = 3
+_Described = tuple[ModelShape, Mapping[str, object]]
 
 
 @dataclass(frozen=True, slots=True)
 class Shapes:
-    """The model to train, and those that only answer: rewards, a teacher."""
+    """The model to train with its config.json (of an adapter, the base's), and those that only answer: rewards, a teacher."""
 
     model: ModelShape
     frozen: tuple[ModelShape, ...] = ()
+    config: Mapping[str, object] = field(default_factory=dict[str, object])
 
 
 async def find_shapes(recipe: Recipe, gathering: Gathering) -> Shapes:
     """Return the shapes of all models of a recipe. Raises what `model_shape` raises for the first that has none."""
     teacher = (recipe.teacher,) if recipe.teacher else ()
     references = (recipe.model, *recipe.reward_models, *teacher)
-    found: dict[ModelReference, ModelShape] = {}
+    found: dict[ModelReference, _Described] = {}
     failed: list[TrlMcpError] = []
 
     async def ask(reference: ModelReference) -> None:
         try:
-            found[reference] = await model_shape(reference, gathering)
+            found[reference] = await _describe(reference, gathering)
         except TrlMcpError as error:
             failed.append(error)
 
@@ -43,11 +47,12 @@ async def find_shapes(recipe: Recipe, gathering: Gathering) -> Shapes:
             group.start_soon(ask, reference)
     if failed:
         raise failed[0]
-    return Shapes(found[recipe.model], tuple(found[reference] for reference in references[1:]))
+    model, config = found[recipe.model]
+    return Shapes(model, tuple(found[reference][0] for reference in references[1:]), config)
 
 
-async def model_shape(reference: ModelReference, gathering: Gathering) -> ModelShape:
-    """Return the shape of a model, for an adapter that of its base; guessed from the weights' size where need be.
+async def _describe(reference: ModelReference, gathering: Gathering) -> _Described:
+    """Return shape and config of a model, for an adapter those of its base; guessed from the weights' size where need be.
 
     Raises HubUnreachable where the Hub may not be asked, NotFound, AccessNotGranted and other HubError as it answers,
     UnreadableData for a broken file, InvalidArguments where nothing tells how large the model is.
@@ -55,7 +60,7 @@ async def model_shape(reference: ModelReference, gathering: Gathering) -> ModelS
     for _ in range(_MOST_ADAPTERS):
         base, weights = await (_of_folder if reference.is_folder else _of_hub)(reference, gathering)
         if base is None:
-            return _shape(reference, weights)
+            return _shape(reference, weights), weights.config
         reference = model_reference(base)
     raise InvalidArguments(
         f"{reference.short_name} is an adapter upon adapters.", next_step="Name its base model. Nothing was started."

@@ -56,22 +56,22 @@ def space_of(namespace: str, *, private: bool) -> str:
     return f"{namespace}/trackio" if private else f"{namespace}/trackio-public"
 
 
-def tracking_findings(recipe: Recipe, allowed: Collection[str], environ: Mapping[str, str]) -> list[Finding]:
-    """Return what the operator has to set for the trackers; `allowed` are the secrets that jobs may be given."""
-    if "wandb" not in recipe.report_to or (WANDB_KEY in allowed and environ.get(WANDB_KEY)):
+def tracking_findings(recipe: Recipe, secrets: Collection[str]) -> list[Finding]:
+    """Return what the operator has to set for the trackers; `secrets` are the names of those that jobs can be given."""
+    if "wandb" not in recipe.report_to or WANDB_KEY in secrets:
         return []
     message = f"report_to names wandb, which needs {WANDB_KEY} in the job, and the server may not or cannot hand it on."
     fix = (
         f"Set {WANDB_KEY} for the server and name it in TRL_MCP_SECRETS (HF_TOKEN,{WANDB_KEY}), "
-        'or use trainer_args=["report_to=trackio"].'
+        "or leave report_to out: metrics then go to Trackio."
     )
     return [Finding("tracking.secret", Severity.ERROR, message, fix)]
 
 
-def tracking_secrets(script: str, allowed: Collection[str], environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the secrets that the trackers of a script need, of those that jobs may be given."""
-    wanted = {WANDB_KEY} if "wandb" in _trackers(script) else set[str]()
-    return {name: environ[name] for name in wanted & set(allowed) if environ.get(name)}
+def tracking_secrets(script: str, secrets: Mapping[str, str]) -> dict[str, str]:
+    """Return the secrets that the trackers of a script need, of those that jobs can be given."""
+    is_wanted = WANDB_KEY in secrets and "wandb" in _trackers(script)
+    return {WANDB_KEY: secrets[WANDB_KEY]} if is_wanted else {}
 
 
 def tracking_environment(namespace: str, home: Path) -> dict[str, str]:
@@ -82,7 +82,7 @@ def tracking_environment(namespace: str, home: Path) -> dict[str, str]:
 async def dashboard_url(script: str, job: Job, settings: Settings) -> str | None:
     """Return the address where people watch a job's metrics, None where it does not report to Trackio.
 
-    The dashboard of this machine is started where it does not run; None too where it cannot be: the job runs anyway.
+    The dashboard of this machine starts when somebody looks; None too where it cannot: the job runs anyway.
     """
     tracked = read_tracking(script)
     if tracked is None:

@@ -4,7 +4,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from decimal import Decimal
 
+import anyio.to_thread
+
+from trl_mcp.gpus import visible_gpus
 from trl_mcp.hub.storage import data_repo
+from trl_mcp.hub.values import OutputRepo
 from trl_mcp.plan.checking import check_findings
 from trl_mcp.plan.gather import Facts
 from trl_mcp.plan.outputs import REPO_FACT, is_foreign, output_repo, repo_fact, repo_findings
@@ -12,7 +16,8 @@ from trl_mcp.plan.place import Gathering, Place, Wish, find_place
 from trl_mcp.plan.plan import Plan, run_key
 from trl_mcp.plan.settling import Known, gather_all, settle
 from trl_mcp.plan.telling import data_findings, data_line
-from trl_mcp.plan.tracking import tracking_fields
+from trl_mcp.plan.tracking import tracking_fields, tracking_findings
+from trl_mcp.recipes.extras import KERNELS, image
 from trl_mcp.recipes.recipe import RECIPE_VERSION, Asked, Recipe, make_recipe, one_line
 from trl_mcp.render.script import (
     header_of,
@@ -24,7 +29,7 @@ from trl_mcp.render.script import (
     with_job_table,
 )
 from trl_mcp.render.templates import template_source
-from trl_mcp.values import Finding, OutputRepo
+from trl_mcp.values import Finding
 
 SAVE_MINUTES = 10
 
@@ -55,7 +60,7 @@ async def plan_training(
         kind="training",
         method=recipe.method,
         run=key,
-        script=render(recipe.template, run, _header(recipe, place)),
+        script=render(recipe.template, run, await _header(recipe, place, gathering)),
         hardware=place.hardware,
         namespace=place.namespace,
         timeout_s=place.timeout_s,
@@ -66,6 +71,7 @@ async def plan_training(
         asked=asdict(asked),
         wish=asdict(replace(wish, agreed=settled.agreed)),
         estimate=settled.estimate,
+        image="" if place.is_local else image(recipe.config, recipe.strategy),
         uses_all_devices=place.is_local and recipe.strategy not in (None, "single_gpu"),
         price_micro_usd=place.flavor.micro_usd_per_minute if place.flavor else None,
         output_repo=repo.id if repo else None,
@@ -80,6 +86,7 @@ async def plan_training(
             *settled.findings,
             *check_findings(settled, facts, known, repo, named_timeout_s),
             *repo_findings(place, repo, key),
+            *tracking_findings(recipe, gathering.secrets),
         ),
     )
 
@@ -128,12 +135,22 @@ def _whereabouts(facts: Facts, place: Place, repo: OutputRepo | None, key: str) 
     return values
 
 
-def _header(recipe: Recipe, place: Place) -> str:
+async def _header(recipe: Recipe, place: Place, gathering: Gathering) -> str:
     """Return the template's header with what the recipe adds; for the Hub one that `hf jobs uv run` can read."""
-    header = with_dependencies(header_of(template_source(recipe.template)), recipe.dependencies)
+    packages = recipe.dependencies
+    if KERNELS in packages and not await _has_gpu(place, gathering):
+        packages = tuple(package for package in packages if package != KERNELS)
+    header = with_dependencies(header_of(template_source(recipe.template)), packages)
     if place.is_local:
         return header
-    return with_job_table(header, job_table(place.hardware, place.timeout_s, place.namespace))
+    table = job_table(place.hardware, place.timeout_s, place.namespace, image(recipe.config, recipe.strategy))
+    return with_job_table(header, table)
+
+
+async def _has_gpu(place: Place, gathering: Gathering) -> bool:
+    if place.flavor is not None:
+        return bool(place.flavor.gpu_count)
+    return bool(await anyio.to_thread.run_sync(visible_gpus, gathering.environ))
 
 
 def _pinned(recipe: Recipe, facts: Facts, known: Known) -> Recipe:

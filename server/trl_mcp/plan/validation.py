@@ -64,7 +64,8 @@ def _reward_columns(question: DataQuestion) -> tuple[tuple[str, ...], tuple[Find
     if question.method is None or not (question.rewards or question.reward_code):
         return (), ()
     method = METHODS[question.method]
-    wished = read_rewards(method, question.rewards, question.reward_code, question.system_prompt)
+    rubric = take_wishes(question.trainer_args).judge_rubric
+    wished = read_rewards(method, question.rewards, question.reward_code, question.system_prompt, rubric)
     return wished.columns, wished.findings
 
 

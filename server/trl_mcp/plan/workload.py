@@ -119,6 +119,8 @@ class Workload:
             attention=_attention(config),
             liger=bool(read("use_liger_kernel")),
             strategy=self.recipe.strategy or "",
+            vllm=bool(read("use_vllm")),
+            vllm_share=cast(float, read("vllm_gpu_memory_utilization") or 0.0),
             device_batch=device_batch,
             dtype=_dtype(config, self.recipe.tuning),
             eval_rows=held_out,
@@ -126,6 +128,7 @@ class Workload:
             completion=self._completion(),
             reference=self._reference(),
             frozen=self.shapes.frozen,
+            judges=sum(reward.kind == "judge" for reward in self.recipe.rewards),
             merge=self.recipe.merge,
         )
         if split := self.given_split(gpus):

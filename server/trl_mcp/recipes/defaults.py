@@ -23,14 +23,6 @@ def default(method: str, tuning: str, name: str) -> Default:
     return found
 
 
-def default_value(method: str, tuning: str, name: str) -> float:
-    """Return the default of a number."""
-    value = default(method, tuning, name).value
-    if not isinstance(value, (int, float)):
-        raise TypeError(f"the default of {name} is no number")
-    return value
-
-
 def lora_defaults() -> dict[str, object]:
     """Return the LoraConfig values used where none are given."""
     return {name: entry.value for name, entry in _LORA.items()}

@@ -156,15 +156,14 @@ def conversion_findings(name: str, config: Mapping[str, object]) -> list[Finding
     return found
 
 
-def later_conversion_findings(name: str, config: Mapping[str, object]) -> list[Finding]:
-    """Return, for a model that is to be trained, the warning that its result could not be converted."""
-    kept = config.get("quantization_config")
-    plain = {key: value for key, value in config.items() if key != "quantization_config"} if kept else config
-    reasons = [finding for finding in conversion_findings(name, plain) if finding.severity is Severity.ERROR]
-    return [
-        Finding("gguf.later", Severity.WARNING, f"The result cannot become a GGUF file: {finding.message}")
-        for finding in reasons
-    ]
+def later_obstacle(name: str, config: Mapping[str, object]) -> str | None:
+    """Return why what is trained from this model could not become a GGUF file; None where nothing is known against it.
+
+    That the model itself is kept in few bits is no obstacle: an adapter is merged into the one in 16 bits.
+    """
+    plain = {key: value for key, value in config.items() if key != "quantization_config"}
+    found = conversion_findings(name, plain)
+    return next((finding.message for finding in found if finding.severity is Severity.ERROR), None)
 
 
 def sixteen_bit_twin(name: str) -> str:

@@ -1,5 +1,9 @@
 """Names of trainer arguments that mean something else here: renamed, removed, or owned by the server."""
 
+# entries of trainer_args that stand for many others
+PRESET = "preset"
+CONFIG = "config"
+
 # name -> (today's name, why it is the same); source: transformers 5.15 and TRL 1.0 release notes, measured
 RENAMED = {
     "max_seq_length": "max_length",
@@ -64,10 +68,10 @@ OWNED = {
     "do_eval": "Use eval_split.",
     "do_predict": "Use eval_split.",
     "local_rank": "The launcher sets it. Leave it out.",
-    "deepspeed": "A job uses one device. Leave it out.",
-    "fsdp": "A job uses one device. Leave it out.",
-    "fsdp_config": "A job uses one device. Leave it out.",
-    "parallelism_config": "A job uses one device. Leave it out.",
+    "deepspeed": "Use strategy: zero1, zero2 or zero3.",
+    "fsdp": "Use strategy: fsdp2 or fsdp1.",
+    "fsdp_config": "Use strategy: fsdp2 or fsdp1.",
+    "parallelism_config": "Use strategy, which says how GPUs share a training.",
     "accelerator_config": "The script sets Accelerate up itself. Leave it out.",
     "dataset_text_field": 'Use columns=["text=<your column>"].',
     "trackio_space_id": "Metrics go to your namespace's own Space, <namespace>/trackio. Leave it out; project names a project in it.",
@@ -101,6 +105,30 @@ OWNED = {
     "inference_mode": "Adapters are trained. Leave it out.",
     "runtime_config": "The script decides it. Leave it out.",
 }
+
+# options of `accelerate launch` that are no fields of a trainer; source: accelerate 1.15.0
+LAUNCHER = frozenset(
+    {"compute_environment", "config_file", "cpu", "distributed_type", "downcast_bf16", "enable_cpu_affinity", "env"}
+    | {"gpu_ids", "gradient_clipping", "log_dir", "machine_rank", "main_training_function", "max_restarts"}
+    | {"mixed_precision", "module", "monitor_interval", "mpirun_hostfile", "multi_gpu", "no_python", "no_tpu_cluster"}
+    | {"num_cpu_threads_per_process", "num_machines", "num_processes", "quiet", "role", "same_network", "tee", "tpu"}
+    | {"use_deepspeed", "use_fsdp", "use_megatron_lm", "use_parallelism_config", "vm", "zero_stage"}
+)
+LAUNCHER_PREFIXES = (
+    "aws_",
+    "deepspeed_",
+    "dynamo_",
+    "fp8_",
+    "fsdp_",
+    "main_process_",
+    "megatron_lm_",
+    "offload_optimizer_",
+    "offload_param_",
+    "parallelism_config_",
+    "rdzv_",
+    "tpu_",
+    "zero3_",
+)
 
 # arguments that a job that is to be continued may still change: none of them alters what has been learned so far
 CONTINUABLE = frozenset(

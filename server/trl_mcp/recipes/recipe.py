@@ -15,6 +15,7 @@ from trl_mcp.recipes.methods import METHODS
 from trl_mcp.recipes.references import DatasetReference, ModelReference, dataset_reference, model_reference
 from trl_mcp.recipes.rewards import Reward, read_rewards, reward_models
 from trl_mcp.recipes.rules import ACCUMULATION, DEVICE_BATCH
+from trl_mcp.recipes.sharding import check_strategy, shards
 from trl_mcp.recipes.trainer_arguments import TrainerArguments, argument_table, check_trainer_arguments
 from trl_mcp.recipes.tuning import check_tuning
 from trl_mcp.recipes.wishes import take_wishes
@@ -103,7 +104,8 @@ def make_recipe(asked: Asked) -> Recipe:
     method, wishes = METHODS[asked.method], take_wishes(asked.trainer_args)
     checked = check_trainer_arguments(method.config_name, wishes.trainer_args)
     lora, targets = check_tuning(asked.tuning, checked, merge=asked.merge)
-    rewards = read_rewards(method, asked.rewards, asked.reward_code, asked.system_prompt)
+    check_strategy(wishes.strategy, asked.method, asked.tuning, merge=asked.merge)
+    rewards = read_rewards(method, asked.rewards, asked.reward_code, asked.system_prompt, wishes.judge_rubric)
     config = _merge_tool_arguments(asked, method, checked.config)
     eval_split, held_out = evaluation(method, asked.eval_split, config)
     best = best_model(method, config)
@@ -136,7 +138,7 @@ def make_recipe(asked: Asked) -> Recipe:
         reward_code=asked.reward_code,
         reward_columns=rewards.columns,
         teacher=_teacher(method, config),
-        dependencies=dependencies(asked.tuning, config, libraries, wishes.report_to),
+        dependencies=dependencies(asked.tuning, config, libraries, wishes.report_to, wishes.strategy),
         findings=_findings(checked, targets, held_out, best) + rewards.findings,
     )
     return replace(recipe, identity=_identity(recipe, asked, given=checked.config))
@@ -181,6 +183,8 @@ _SPELLED_OUT = (
 
 
 def _plain(value: object) -> str:
+    if isinstance(value, list):
+        return " ".join(_plain(each) for each in cast(list[object], value))
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
@@ -256,6 +260,7 @@ def _identity(recipe: Recipe, asked: Asked, given: Mapping[str, object]) -> dict
         "lora": recipe.lora,
         **(rewards if recipe.rewards else {}),
         **({"merge": True} if recipe.merge else {}),
+        **({"strategy": recipe.strategy} if shards(recipe.strategy) else {}),
         **({"teacher_revision": recipe.teacher.revision} if recipe.teacher else {}),
     }
 

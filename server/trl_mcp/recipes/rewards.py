@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Literal
 
 from trl_mcp.errors import InvalidArguments
+from trl_mcp.recipes.judges import check_rubric_is_read, is_judge, judge_named, rubric_columns
 from trl_mcp.recipes.method import Method, Rewards
 from trl_mcp.recipes.methods import METHODS
 from trl_mcp.recipes.references import ModelReference, model_reference
@@ -26,21 +27,28 @@ LIBRARY_REWARDS: Mapping[str, tuple[str, ...]] = {
 # Those that compare with the solution: they need math-verify, and read \boxed{} only.
 ACCURACY_REWARDS = frozenset({"accuracy_reward", "reasoning_accuracy_reward", "get_cosine_scaled_reward"})
 _BOXED_PROMPT = r"Reason step by step, and put your final answer within \boxed{}."
-_JUDGE = "judge:"
 
 
 @dataclass(frozen=True, slots=True)
 class Reward:
-    """One reward: a function of reward_code, one of TRL's, or a reward model's Hub id or folder."""
+    """One reward: a function of reward_code, one of TRL's, a reward model's Hub id or folder, or a judge.
+
+    The name of a judge is "judge:owner/name", with ":provider" where one is named; `rubric` is what it goes by, None
+    for the usual one.
+    """
 
     name: str
-    kind: Literal["code", "trl", "model"]
+    kind: Literal["code", "trl", "model", "judge"]
     weight: float | None = None
     revision: str | None = None
+    rubric: str | None = None
 
     def as_run(self) -> dict[str, object]:
         """Return the entry as the RUN literal of a script has it."""
-        return asdict(self)
+        entry = asdict(self)
+        if self.rubric is None:
+            del entry["rubric"]
+        return entry
 
     def __str__(self) -> str:
         return self.name if self.weight is None else f"{self.name}:{self.weight:g}"
@@ -55,12 +63,15 @@ class RewardWishes:
     findings: tuple[Finding, ...] = ()
 
 
-def read_rewards(method: Method, given: Sequence[str], code: str | None, system_prompt: str | None) -> RewardWishes:
-    """Return what the arguments rewards and reward_code mean for a method.
+def read_rewards(
+    method: Method, given: Sequence[str], code: str | None, system_prompt: str | None, rubric: str | None = None
+) -> RewardWishes:
+    """Return what the arguments rewards and reward_code mean for a method; `rubric` is what judges among them go by.
 
-    Raises InvalidArguments for rewards where the method takes none, too few or too many, for code that cannot be
-    used, and for a name that means nothing.
+    Raises InvalidArguments for rewards where the method takes none, too few or too many, for code or a rubric that
+    cannot be used, and for a name that means nothing.
     """
+    check_rubric_is_read(rubric, given)
     if method.rewards is Rewards.NONE:
         _refuse_rewards(method, given, code)
         return RewardWishes()
@@ -70,7 +81,7 @@ def read_rewards(method: Method, given: Sequence[str], code: str | None, system_
             next_step=f"Give rewards=[<reward model>], or use grpo or rloo. {_NOTHING_STARTED}",
         )
     functions = reward_functions(code) if code is not None else dict[str, RewardFunction]()
-    rewards = tuple(_reward(entry, functions) for entry in given) or _only_function(functions)
+    rewards = tuple(_reward(entry, functions, rubric) for entry in given) or _only_function(functions)
     _check_rewards(method, rewards, functions)
     columns = [column for reward in rewards for column in _columns(reward, functions)]
     return RewardWishes(rewards, tuple(dict.fromkeys(columns)), _boxed(rewards, system_prompt))
@@ -86,14 +97,10 @@ def _refuse_rewards(method: Method, given: Sequence[str], code: str | None) -> N
     )
 
 
-def _reward(entry: str, functions: Mapping[str, RewardFunction]) -> Reward:
+def _reward(entry: str, functions: Mapping[str, RewardFunction], rubric: str | None) -> Reward:
     text, weight = _weight(entry.strip())
-    if text.startswith(_JUDGE):
-        raise InvalidArguments(
-            f'"{shorten(entry)}": a language model as judge is not possible in this version.',
-            allowed="A reward is a function of reward_code, one of TRL's, or a reward model.",
-            next_step=_NOTHING_STARTED,
-        )
+    if is_judge(text):
+        return Reward(str(judge_named(text)), "judge", weight, rubric=rubric)
     if text in functions:
         return Reward(text, "code", weight)
     if text in LIBRARY_REWARDS:
@@ -102,7 +109,7 @@ def _reward(entry: str, functions: Mapping[str, RewardFunction]) -> Reward:
         raise InvalidArguments(
             f'No reward is called "{shorten(text)}".{did_you_mean(text, [*functions, *LIBRARY_REWARDS])}',
             allowed=f"In reward_code: {', '.join(functions) or 'none'}. TRL's: {', '.join(LIBRARY_REWARDS)}. A reward "
-            "model: owner/name, or the absolute path of its folder.",
+            "model: owner/name, or the absolute path of its folder. A language model as judge: judge:owner/name.",
             next_step=_NOTHING_STARTED,
         )
     model = model_reference(text)
@@ -143,7 +150,7 @@ def _check_rewards(method: Method, rewards: Sequence[Reward], functions: Mapping
     if repeated := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
         raise InvalidArguments(f"rewards names {', '.join(repeated)} more than once.", next_step=_NOTHING_STARTED)
     if not rewards:
-        how = "a reward model" if method.rewards is Rewards.ONE_MODEL else "names, a reward model or reward_code"
+        how = "a reward model" if method.rewards is Rewards.ONE_MODEL else "names, a model, a judge or reward_code"
         raise InvalidArguments(
             f"{method.name} needs rewards to learn from.", next_step=f"Give rewards: {how}. {_NOTHING_STARTED}"
         )
@@ -170,6 +177,8 @@ def _check_one_model(method: Method, rewards: Sequence[Reward]) -> None:
 
 
 def _columns(reward: Reward, functions: Mapping[str, RewardFunction]) -> tuple[str, ...]:
+    if reward.kind == "judge":
+        return rubric_columns(reward.rubric)
     if reward.kind == "code":
         return functions[reward.name].columns
     return LIBRARY_REWARDS[reward.name] if reward.kind == "trl" else ()

@@ -39,9 +39,19 @@ def full_groups(config: Mapping[str, object]) -> str | None:
 
 
 def no_vllm(config: Mapping[str, object]) -> str | None:
-    """Say that vLLM brings a torch of its own, other than the one that the scripts pin."""
-    if config.get("use_vllm"):
-        return "use_vllm is not possible: vLLM needs another version of torch than the script. Leave it out."
+    """Say that vLLM writes the answers of two methods only."""
+    return "use_vllm is possible with grpo and rloo only. Leave it out." if config.get("use_vllm") else None
+
+
+def vllm_beside_training(config: Mapping[str, object]) -> str | None:
+    """Say that vLLM shares the GPUs of the training: a job has no others for a server."""
+    if config.get("use_vllm") and config.get("vllm_mode", "colocate") != "colocate":
+        return (
+            f"vllm_mode cannot be {config['vllm_mode']}: it needs a vLLM server on other GPUs, which a job does not "
+            "have. Leave vllm_mode out: vLLM then shares the GPUs that train."
+        )
+    if config.get("use_vllm") and config.get("use_cpu"):
+        return "use_vllm needs a GPU, and use_cpu=true leaves it idle. Leave one of them out."
     return None
 
 

@@ -10,7 +10,7 @@ from typing import Any, NoReturn, cast
 from trl_mcp.errors import InvalidArguments
 from trl_mcp.recipes.method import CURRENT_TRL
 from trl_mcp.recipes.methods import METHODS
-from trl_mcp.recipes.names import OWNED, REMOVED, RENAMED
+from trl_mcp.recipes.names import CONFIG, OWNED, PRESET, REMOVED, RENAMED
 from trl_mcp.schema import did_you_mean, shorten
 from trl_mcp.values import Finding, Severity
 
@@ -102,6 +102,11 @@ def translate(name: str) -> tuple[str, list[Finding]]:
 
     Raises InvalidArguments for names that the server owns or that have no equal today.
     """
+    if name in (PRESET, CONFIG):
+        raise InvalidArguments(
+            f"{name} cannot be given here: it says how a training begins.",
+            allowed="submit_training and estimate_cost take it.",
+        )
     if name in OWNED:
         raise InvalidArguments(f"{name} cannot be given in trainer_args.", next_step=OWNED[name])
     if name in REMOVED:

@@ -1,4 +1,4 @@
-"""Entries of trainer_args that are no fields of a trainer: on how many devices it trains, and where it reports to."""
+"""Entries of trainer_args that are no fields of a trainer: its devices, where it reports to, what judges go by."""
 
 import json
 from collections.abc import Mapping
@@ -7,40 +7,30 @@ from typing import cast
 
 from trl_mcp.errors import InvalidArguments
 from trl_mcp.recipes.extras import TRACKERS
+from trl_mcp.recipes.judges import RUBRIC, check_rubric
+from trl_mcp.recipes.kernels import with_loading
+from trl_mcp.recipes.sharding import read_strategy
 from trl_mcp.schema import did_you_mean, shorten
 
-_STRATEGIES = ("single_gpu", "multi_gpu")
-_SHARDING = ("fsdp1", "fsdp2", "zero1", "zero2", "zero3")
 _NOWHERE = ("none", "null", "[]", "")
+_IMPLIED_TRACKER = "trackio"
 
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
-    """The strategy (None: left open), the trackers that metrics go to, and the other trainer arguments."""
+    """The strategy (None: left open), the trackers that metrics go to, a rubric for judges, the other arguments."""
 
     strategy: str | None
     report_to: tuple[str, ...]
     trainer_args: dict[str, object]
+    judge_rubric: str | None = None
 
 
 def take_wishes(trainer_args: Mapping[str, object]) -> Wishes:
-    """Take strategy and report_to out of the trainer arguments. Raises InvalidArguments for what they cannot be."""
-    rest = dict(trainer_args)
-    return Wishes(_strategy(rest.pop("strategy", None)), _trackers(rest.pop("report_to", None)), rest)
-
-
-def _strategy(value: object) -> str | None:
-    if value is None or value in _STRATEGIES:
-        return cast(str | None, value)
-    if value in _SHARDING:
-        what = f"strategy cannot be {value} in this version: models are not split over devices."
-    else:
-        what = f"strategy cannot be {shorten(value)}.{did_you_mean(str(value), _STRATEGIES)}"
-    raise InvalidArguments(
-        what,
-        allowed=f"It is {' or '.join(_STRATEGIES)}; left out, all GPUs are used.",
-        next_step="Nothing was started.",
-    )
+    """Take what a trainer does not know out of its arguments. Raises InvalidArguments for what it cannot be."""
+    rest = with_loading(trainer_args)
+    strategy, trackers = read_strategy(rest.pop("strategy", None)), _trackers(rest.pop("report_to", _IMPLIED_TRACKER))
+    return Wishes(strategy, trackers, judge_rubric=check_rubric(rest.pop(RUBRIC, None)), trainer_args=rest)
 
 
 def _trackers(value: object) -> tuple[str, ...]:

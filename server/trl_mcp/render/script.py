@@ -5,12 +5,16 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import cast
 
+from trl_mcp.environments import write_header
+from trl_mcp.recipes.script_header import with_table_lines
 from trl_mcp.render.literal import literal
 from trl_mcp.render.templates import job_module_source, template_source
 
 _HEADER = re.compile(r"^# /// script\n(?:#(?: .*)?\n)*?# ///\n", re.MULTILINE)
 _DEPENDENCIES = re.compile(r"^# dependencies = \[\n(?:# .*,\n)*(?=# \]\n)", re.MULTILINE)
 _IMPORT = re.compile(r"^(?:import|from (?!_job|__future__)[\w.]+ import) [\w., ]+\n", re.MULTILINE)
+# Some readers end a line of the header at these, too.
+_OTHER_LINE_ENDS = re.compile("[\x85\u2028\u2029]")
 _BLANK_LINES = re.compile(r"\n{4,}")
 _JOB_IMPORT = re.compile(r"^from _job\.(\w+) import (?:\([\w,\s]+\)|[\w, ]+)\n", re.MULTILINE)
 
@@ -45,10 +49,12 @@ def with_dependencies(header: str, dependencies: Sequence[str]) -> str:
     return extended
 
 
-def job_table(flavor: str, timeout_s: int | None, namespace: str) -> str:
+def job_table(flavor: str, timeout_s: int | None, namespace: str, image: str = "") -> str:
     """Return the table that makes `hf jobs uv run` start the script as this server would."""
     lines = ["[tool.hf-jobs]", f'flavor = "{flavor}"', f'namespace = "{namespace}"', 'secrets = ["HF_TOKEN"]']
-    return "".join(f"# {line}\n" for line in [*lines, *([f'timeout = "{timeout_s}"'] if timeout_s else [])])
+    lines += [f'timeout = "{timeout_s}"'] if timeout_s else []
+    lines += [f'image = "{image}"'] if image else []
+    return "".join(f"# {line}\n" for line in lines)
 
 
 def with_job_table(script: str, table: str) -> str:
@@ -56,6 +62,18 @@ def with_job_table(script: str, table: str) -> str:
     header = header_of(script)
     bare = re.sub(r"^# \[tool\.hf-jobs\]\n(?:# (?!\[|//).*\n)*", "", header, flags=re.MULTILINE)
     return script.replace(header, bare.removesuffix("# ///\n") + table + "# ///\n", 1)
+
+
+def with_script_table(script: str, values: Mapping[str, object]) -> str:
+    """Return a caller's script, which has no such table yet, with these values as `[tool.hf-jobs]`.
+
+    Raises ValueError where it has no header.
+    """
+    if not values:
+        return script
+    lines = write_header(dict(values)).split("\n")[1:-2]
+    table = "".join(f"{line}\n" for line in ["# [tool.hf-jobs]", *lines])
+    return with_table_lines(script, _OTHER_LINE_ENDS.sub(lambda found: f"\\u{ord(found.group()):04x}", table))
 
 
 def replace_run(script: str, run: Mapping[str, object]) -> str:

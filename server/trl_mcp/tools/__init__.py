@@ -7,6 +7,7 @@ from trl_mcp.tools import (
     job_logs,
     job_status,
     start_job,
+    submit_script,
     submit_training,
     validate_dataset,
 )
@@ -20,4 +21,5 @@ TOOLS = (
     job_logs.TOOL,
     cancel_job.TOOL,
     convert_gguf.TOOL,
+    submit_script.TOOL,
 )

@@ -1,5 +1,6 @@
 """What a paid job still needs before it starts: room in the budget of the day, and a person's word."""
 
+from trl_mcp.backends.base import SCRIPT
 from trl_mcp.context import CallContext
 from trl_mcp.estimate.money import at_most, in_usd
 from trl_mcp.plan.money import day_finding
@@ -14,13 +15,18 @@ _NOT_ASKED = "Use a client that can ask (MCP elicitation), or let the operator u
 
 def local_code_findings(plan: Plan, settings: Settings) -> list[Finding]:
     """Return an error where a job on this machine would run a caller's code and the operator has not allowed that."""
-    if plan.namespace != LOCAL or settings.allows_local_code or plan.kind != "training":
+    if plan.namespace != LOCAL or settings.allows_local_code or not (what := _callers_code(plan)):
         return []
-    if read_run(plan.script).get("reward_code") is None:
-        return []
-    message = "reward_code would run on this machine, which its operator has not allowed."
+    message = f"{what} would run on this machine, which its operator has not allowed."
     fix = "Let the operator set TRL_MCP_ALLOW_LOCAL_CODE=1 for the server, or name a flavor of Hugging Face Jobs."
     return [Finding("auth.local_code", Severity.ERROR, message, fix)]
+
+
+def _callers_code(plan: Plan) -> str:
+    """Return what of a plan a caller has written, nothing where it is all this server's own."""
+    if plan.kind == SCRIPT:
+        return "The script"
+    return "reward_code" if plan.kind == "training" and read_run(plan.script).get("reward_code") is not None else ""
 
 
 async def day_findings(plan: Plan, context: CallContext) -> list[Finding]:
@@ -73,5 +79,11 @@ def question(plan: Plan) -> str:
     return (
         f"Start this paid job on Hugging Face Jobs? It costs at most {at_most(plan.usd_ceiling)}{likely}, paid by "
         f"{plan.namespace}.\nRecipe: {plan.recipe}\nData: {plan.data}\nMachine: {plan.hardware} for at most "
-        f"{plan.timeout_s} s\nModel goes to: {plan.output_repo}"
+        f"{plan.timeout_s} s\n{_where_to(plan)}"
     )
+
+
+def _where_to(plan: Plan) -> str:
+    if plan.kind != SCRIPT:
+        return f"Model goes to: {plan.output_repo}"
+    return f"Secrets it is given: {', '.join(plan.secrets or ()) or 'none'}"

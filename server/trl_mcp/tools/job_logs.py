@@ -9,7 +9,7 @@ from pydantic import Field
 from trl_mcp.backends.base import Job
 from trl_mcp.context import CallContext
 from trl_mcp.errors import InvalidArguments
-from trl_mcp.monitor.logs import LogView, NearFault, filtered_view, script_view, tail_view
+from trl_mcp.monitor.logs import LogView, NearFault, filtered_view, metrics_view, script_view, tail_view
 from trl_mcp.monitor.progress import parse_line
 from trl_mcp.schema import Arguments, Result, shorten
 from trl_mcp.tools.contract import Tool
@@ -55,6 +55,8 @@ async def _view(job: Job, arguments: JobLogs, context: CallContext) -> LogView:
         return script_view(await backend.script(job.id), lines, cursor, arguments.pattern or "", secrets)
     if arguments.show == "tail" and arguments.pattern is None:
         return await tail_view(backend, job, lines, cursor, secrets)
+    if arguments.show == "metrics":
+        return await metrics_view(backend, job, lines, cursor, arguments.pattern or "", secrets)
     return await filtered_view(backend, job, lines, cursor, _filter(job, arguments), secrets)
 
 
@@ -64,13 +66,13 @@ def _filter(job: Job, arguments: JobLogs) -> Callable[[str], bool]:
     if arguments.show == "errors":
         near_fault = NearFault(job.run_tag)
         return lambda line: near_fault(line) and pattern in line
-    kind = {"metrics": "log", "samples": "sample"}.get(arguments.show)
-    return lambda line: pattern in line and (kind is None or _is_kind(line, job.run_tag, kind))
+    is_tail = arguments.show == "tail"
+    return lambda line: pattern in line and (is_tail or _is_sample(line, job.run_tag))
 
 
-def _is_kind(line: str, tag: str, kind: str) -> bool:
+def _is_sample(line: str, tag: str) -> bool:
     event = parse_line(line, tag)
-    return event is not None and event.kind == kind
+    return event is not None and event.kind == "sample"
 
 
 def _cursor(text: str | None) -> int | None:

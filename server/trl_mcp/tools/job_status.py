@@ -10,11 +10,15 @@ from pydantic import BaseModel, ConfigDict, Field
 from trl_mcp.backends.base import Job, Stage
 from trl_mcp.context import CallContext
 from trl_mcp.errors import HubError, TrlMcpError, UnknownJob
-from trl_mcp.monitor.progress import parse_lines, summarize
-from trl_mcp.monitor.status import JobReport, report_job
+from trl_mcp.monitor.diagnosis import continue_call
+from trl_mcp.monitor.meaning import kind_of_result, meaning_of, silent_samples
+from trl_mcp.monitor.progress import summarize
+from trl_mcp.monitor.status import JobReport, progress_events, report_job
+from trl_mcp.monitor.trainer_lines import is_script
 from trl_mcp.plan.place import LOCAL
 from trl_mcp.plan.timeouts import in_words
 from trl_mcp.plan.tracking import dashboard_url
+from trl_mcp.render.script import read_run
 from trl_mcp.schema import Arguments, Result, shorten
 from trl_mcp.tools.contract import Tool
 from trl_mcp.tools.job_ids import find_job
@@ -90,6 +94,7 @@ class JobStatusResult(Result):
     activity: str | None = None
     progress: ProgressResult | None = None
     metrics: list[str] = Field(default_factory=list[str], description="name=value, the newest of each")
+    meaning: str | None = Field(None, description="of the metrics of preferences, in words")
     loss: str | None = Field(None, description="first and last in this job's log")
     eval_loss: str | None = None
     trend: str | None = Field(None, description="of the loss: falling, flat, rising or nan")
@@ -127,15 +132,34 @@ async def job_status(arguments: JobStatus, context: CallContext) -> JobStatusRes
     job = await _wait_for_change(job, arguments.wait_seconds, context)
     report = await report_job(context.backend_of(job), job, context.server.clock(), context.secrets())
     recent = [] if arguments.job_id else await _recent(context, _RECENT)
-    return _result(report, await _dashboard(job, context), [_line(each, context) for each in recent])
+    script = await _script(job, context)
+    dashboard = await _dashboard(job, script, context)
+    result = _result(report, dashboard or job.url or None, [_line(each, context) for each in recent])
+    return result.model_copy(update={"activity": _activity(report, script)})
 
 
-async def _dashboard(job: Job, context: CallContext) -> str | None:
-    """Return where the metrics of a job are shown; a status never fails for it."""
+async def _script(job: Job, context: CallContext) -> str:
+    """Return the text of the job's script, an empty one where it cannot be read: a status never fails for it."""
     with suppress(TrlMcpError):
-        script = await context.backend_of(job).script(job.id)
-        return await dashboard_url(script, job, context.server.settings) or job.url or None
-    return job.url or None
+        return await context.backend_of(job).script(job.id)
+    return ""
+
+
+async def _dashboard(job: Job, script: str, context: CallContext) -> str | None:
+    """Return where the metrics of a job are shown; the RUN of a caller's own script may be anything."""
+    if script and not is_script(job):
+        with suppress(TrlMcpError):
+            return await dashboard_url(script, job, context.server.settings)
+    return None
+
+
+def _activity(report: JobReport, script: str) -> str | None:
+    """Return what the job is doing, and of a finished training what lies at its output_path."""
+    said, job = [report.activity], report.job
+    if job.stage is Stage.COMPLETED and job.kind == "training" and job.output_path:
+        with suppress(ValueError):
+            said.append(kind_of_result(read_run(script)) or "")
+    return "; ".join(filter(None, said)) or None
 
 
 async def _newest(context: CallContext) -> Job:
@@ -182,7 +206,7 @@ async def _wait_for_change(job: Job, seconds: int, context: CallContext) -> Job:
 
 async def _has_begun(job: Job, context: CallContext) -> bool:
     lines = (await context.backend_of(job).logs(job.id, tail=_LINES_TO_FIRST_STEP)).lines
-    return summarize(parse_lines(lines, job.run_tag)).step > 0
+    return summarize(progress_events(job, lines, ())).step > 0
 
 
 def _line(job: Job, context: CallContext) -> str:
@@ -196,8 +220,8 @@ def _result(report: JobReport, dashboard: str | None, recent: list[str]) -> JobS
     values: dict[str, Any] = {
         "job_id": job.id,
         "stage": job.stage,
-        "activity": report.activity or None,
         "metrics": [f"{name}={_short(value)}" for name, value in progress.metrics.items()],
+        "meaning": meaning_of(progress.metrics),
         "loss": progress.loss,
         "eval_loss": progress.eval_loss,
         "trend": progress.trend,
@@ -215,7 +239,7 @@ def _result(report: JobReport, dashboard: str | None, recent: list[str]) -> JobS
         "output_repo": job.output_repo or None,
         "output_path": job.output_path or None,
         "samples": [_sample(sample) for sample in progress.samples[:_SAMPLES]],
-        "warnings": [shorten(text, _WARNING_CHARACTERS) for text in progress.warnings[:_WARNINGS]],
+        "warnings": _warnings(report),
         "files": [FileResult.model_validate(file) for file in progress.files],
         "ollama_run": progress.ollama_run or None,
         "resume_step": None if job.stage is Stage.COMPLETED else progress.resume_step,
@@ -232,6 +256,11 @@ def _result(report: JobReport, dashboard: str | None, recent: list[str]) -> JobS
             code=diagnosis.code, cause=diagnosis.cause, evidence=diagnosis.evidence, fix=diagnosis.fix
         )
     return JobStatusResult.model_validate(values)
+
+
+def _warnings(report: JobReport) -> list[str]:
+    silent = silent_samples(report.progress.samples)
+    return [shorten(text, _WARNING_CHARACTERS) for text in (*report.progress.warnings[:_WARNINGS], silent) if text]
 
 
 def _gpu_words(gpu: GpuUse | None) -> str | None:
@@ -255,15 +284,23 @@ def _short(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
+def _result_view(report: JobReport) -> str:
+    """Return the view of the log that shows best what a completed job has done."""
+    if report.progress.samples or not is_script(report.job):
+        return "samples"
+    return "metrics" if report.progress.metrics else "tail"
+
+
 def _next_call(report: JobReport) -> str | None:
     if report.diagnosis is not None:
         return report.diagnosis.fix
     if report.job.stage is Stage.COMPLETED and report.progress.files:
         return None
     if report.job.stage is Stage.COMPLETED:
-        return call(ToolName.JOB_LOGS, job_id=report.job.id, show="samples")
+        show = _result_view(report)
+        return call(ToolName.JOB_LOGS, job_id=report.job.id, show=show)
     if report.job.stage.is_terminal:
-        return call(ToolName.START_JOB, id=report.job.id)
+        return continue_call(report.job)
     return call(ToolName.JOB_STATUS, job_id=report.job.id, wait_seconds=20)
 
 

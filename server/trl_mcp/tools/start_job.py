@@ -5,16 +5,18 @@ from typing import Annotated
 
 from pydantic import Field
 
-from trl_mcp.backends.base import Job
+from trl_mcp.backends.base import SCRIPT, Job
 from trl_mcp.context import CallContext
 from trl_mcp.errors import InvalidArguments, NotPossible
 from trl_mcp.plan.continuation import plan_continuation
 from trl_mcp.plan.gguf import KIND, ConversionAsked, plan_conversion
 from trl_mcp.plan.place import LOCAL, Wish, find_place
 from trl_mcp.plan.plan import Plan
+from trl_mcp.plan.script import permission_findings, plan_script, script_changes, secret_facts
 from trl_mcp.plan.timeouts import timeout_seconds
 from trl_mcp.plan.training import changes, plan_training, wish_of
 from trl_mcp.recipes.recipe import Asked
+from trl_mcp.recipes.script import ScriptAsked
 from trl_mcp.schema import Arguments, NameValues
 from trl_mcp.tools.contract import Tool
 from trl_mcp.tools.fields import AcceptedCodes
@@ -79,7 +81,13 @@ async def _continuation(job: Job, script: str, arguments: StartJob, context: Cal
             next_step="Leave hardware out, or name another flavor of the same backend. Nothing was started.",
         )
     asked = arguments.model_dump(include={"trainer_args", "hardware", "timeout"}, exclude_none=True)
-    return plan_continuation(job, script, arguments.trainer_args, place).model_copy(update={"asked": asked})
+    plan = plan_continuation(job, script, arguments.trainer_args, place)
+    if plan.secrets is not None:
+        settings = context.server.settings
+        denied = permission_findings(plan.secrets, place, context.token, settings)
+        facts = plan.facts | secret_facts(plan.secrets, context.token, settings)
+        plan = plan.model_copy(update={"findings": (*plan.findings, *denied), "facts": facts})
+    return plan.model_copy(update={"asked": asked})
 
 
 def _has_changes(arguments: StartJob) -> bool:
@@ -96,7 +104,7 @@ async def _plan(arguments: StartJob, context: CallContext) -> Plan:
             next_step=f"For other values repeat {ToolName.SUBMIT_TRAINING} with dry_run=true. Nothing was started.",
         )
     plan = context.server.plans.load(arguments.id.strip(), context.caller)
-    moved = changes(plan, await _made_again(plan, context))
+    moved = (script_changes if plan.kind == SCRIPT else changes)(plan, await _made_again(plan, context))
     if moved:
         raise NotPossible(
             f"Since the plan was made, {' and '.join(moved)}.",
@@ -107,6 +115,9 @@ async def _plan(arguments: StartJob, context: CallContext) -> Plan:
 
 async def _made_again(plan: Plan, context: CallContext) -> Plan:
     """Return the plan that the same arguments make now."""
+    if plan.continues is None and plan.kind == SCRIPT:
+        asked, settings = ScriptAsked(**plan.asked), context.server.settings
+        return await plan_script(asked, wish_of(plan.wish), context.gathering, settings, is_agreed=True)
     if plan.continues is None and plan.kind == KIND:
         attempts = context.server.settings.attempts
         return await plan_conversion(ConversionAsked(**plan.asked), wish_of(plan.wish), context.gathering, attempts)

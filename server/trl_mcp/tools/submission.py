@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from trl_mcp.backends.base import Job, JobSpec
+from trl_mcp.backends.base import SCRIPT, Job, JobSpec
 from trl_mcp.checks.registry import accepted, is_acceptable
 from trl_mcp.context import CallContext
 from trl_mcp.errors import DayLimitReached
@@ -18,7 +18,8 @@ from trl_mcp.hub.storage import data_repo
 from trl_mcp.plan.money import day_finding, money_findings, price_words
 from trl_mcp.plan.place import AUTO
 from trl_mcp.plan.plan import Plan
-from trl_mcp.plan.tracking import dashboard_url, tracking_environment
+from trl_mcp.plan.script import secret_values
+from trl_mcp.plan.tracking import dashboard_url, tracking_environment, tracking_secrets
 from trl_mcp.schema import Result
 from trl_mcp.tools.agreeing import day_findings, local_code_findings, obstacles
 from trl_mcp.values import Finding, Severity, ToolName, call
@@ -48,20 +49,20 @@ class SubmissionResult(Result):
     job_url: str | None = None
     dashboard_url: str | None = None
     plan_id: str | None = None
-    recipe: str = Field(description="the training in one line, the defaults that matter spelled out")
+    recipe: str = Field(description="one line, defaults spelled out")
     data: str
     where: str
-    output_repo: str | None = Field(None, description="Hub repository of the finished model")
-    output_path: str | None = Field(None, description="folder of the finished model")
+    output_repo: str | None = Field(None, description="Hub repository of the result")
+    output_path: str | None = Field(None, description="folder of the result")
     usd_expected: float | None = None
-    usd_ceiling: float | None = Field(None, description="the most it can cost; none where it is free")
+    usd_ceiling: float | None = Field(None, description="the most it can cost")
     hours_low: float | None = Field(None, description="half of such runs take less")
     hours_high: float | None = Field(None, description="nine in ten take less")
     peak_gb: float | None = Field(None, description="memory at the peak on one device")
-    verdict: Literal["fits", "tight", "no"] | None = Field(None, description="whether that fits with a fifth to spare")
+    verdict: Literal["fits", "tight", "no"] | None = Field(None, description="fits: with a fifth to spare")
     timeout_s: int | None = None
     findings: list[FindingResult] = Field(default_factory=list[FindingResult])
-    infos: int | None = Field(None, description="number of further findings, which need no action")
+    infos: int | None = Field(None, description="further findings")
     script_uri: str | None = Field(None, description="resource with the full script")
     next_call: str
 
@@ -150,11 +151,16 @@ async def _submitted(status: Status, plan: Plan, job: Job, context: CallContext)
         plan,
         job_id=job.id,
         job_url=job.url,
-        dashboard_url=await dashboard_url(plan.script, job, context.server.settings) or job.url,
+        dashboard_url=await _dashboard(plan, job, context) or job.url,
         output_path=job.output_path,
         script_uri=f"job://{job.namespace}/{job.id}/script",
         next_call=call(ToolName.JOB_STATUS, job_id=job.id, wait_seconds=WAIT_SECONDS),
     )
+
+
+async def _dashboard(plan: Plan, job: Job, context: CallContext) -> str | None:
+    """Return where the metrics are shown; what a caller's script has as RUN may be anything."""
+    return None if plan.kind == SCRIPT else await dashboard_url(plan.script, job, context.server.settings)
 
 
 def _result(status: Status, plan: Plan, **values: str) -> SubmissionResult:
@@ -204,10 +210,12 @@ def _where(plan: Plan) -> str:
         return f"on this machine, {limit}, free of charge" + (
             f"; pushed to {plan.output_repo}" if plan.output_repo else ""
         )
+    paid = f"Hugging Face Jobs in {plan.namespace}: {price_words(plan)} = at most {at_most(plan.usd_ceiling)}"
+    if plan.output_repo is None:
+        return f"{paid}; only what the script pushes is kept"
     return (
-        f"Hugging Face Jobs in {plan.namespace}: {price_words(plan)} = at most {at_most(plan.usd_ceiling)}; "
-        f"the model goes to {plan.output_repo}{' (private)' if plan.wish.get('private') else ''}{_uploaded(plan)}"
-        f"{_chosen(plan)}"
+        f"{paid}; the model goes to {plan.output_repo}{' (private)' if plan.wish.get('private') else ''}"
+        f"{_uploaded(plan)}{_chosen(plan)}"
     )
 
 
@@ -231,9 +239,25 @@ def _spec(plan: Plan, context: CallContext) -> JobSpec:
         timeout_s=plan.timeout_s,
         attempts=plan.attempts,
         output_repo=plan.output_repo or "",
-        env=tracking_environment(plan.namespace, context.server.settings.home),
+        env=tracking_environment(plan.namespace, context.server.settings.home) | _agreed(plan) | plan.env,
         uses_all_devices=plan.uses_all_devices,
         after=plan.after,
         price_micro_usd=plan.price_micro_usd,
-        secrets={"HF_TOKEN": context.token} if context.token else {},
+        secrets=_secrets(plan, context),
+        image=plan.image,
+        arguments=plan.arguments,
     )
+
+
+def _secrets(plan: Plan, context: CallContext) -> dict[str, str]:
+    """Return the secrets of the job: of a caller's script those it was given by name, else what trackers need too."""
+    if plan.secrets is not None:
+        return secret_values(plan.secrets, context.token, context.server.settings)
+    own = {"HF_TOKEN": context.token} if context.token else {}
+    return own | tracking_secrets(plan.script, context.server.settings.secret_values)
+
+
+def _agreed(plan: Plan) -> dict[str, str]:
+    """Return what the job writes into its model card: the plan, and of a paid job price and ceiling."""
+    paid = {"TRL_MCP_PRICE_MICRO_USD": plan.price_micro_usd, "TRL_MCP_CEILING_USD": plan.usd_ceiling}
+    return {"TRL_MCP_PLAN": plan.id} | {name: str(value) for name, value in paid.items() if value is not None}

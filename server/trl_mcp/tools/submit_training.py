@@ -13,6 +13,7 @@ from trl_mcp.recipes.recipe import Asked
 from trl_mcp.schema import Arguments, NameTexts, NameValues, Texts
 from trl_mcp.tools.contract import Tool
 from trl_mcp.tools.fields import AcceptedCodes, MethodName
+from trl_mcp.tools.ready_made import with_ready_made
 from trl_mcp.tools.submission import Consent, SubmissionResult, carry_out, usd
 from trl_mcp.tools.trained_models import with_trained_models
 from trl_mcp.tools.translation import translate_training
@@ -59,12 +60,13 @@ class SubmitTraining(Arguments):
     trainer_args: NameValues = Field(
         {},
         description='["name=value"]: any other field of the method\'s TRL config or of LoraConfig (lora_r, lora_alpha, '
-        "...), report_to, teacher_model, strategy",
+        "...), report_to (trackio), teacher_model, strategy, preset (trl-jobs), config (text or https URL of a TRL YAML)",
     )
     rewards: Texts = Field(
         (),
-        description="for methods that learn from rewards: functions of reward_code, TRL's (accuracy_reward, ...), or a "
-        'reward model\'s Hub id, folder or job id; ":0.2" behind it weighs',
+        description="for methods that learn from rewards: functions of reward_code, TRL's (accuracy_reward, ...), a "
+        "reward model's Hub id, folder or job id, or judge:<Hub id>: a chat model on Inference Providers, paid apart, "
+        'that scores 0 to 1 by judge_rubric in trainer_args (a text with {columns}); ":0.2" behind it weighs',
     )
     reward_code: str | None = Field(
         None,
@@ -98,11 +100,13 @@ async def submit_training(arguments: SubmitTraining, context: CallContext) -> Su
     returns its job_id at once. What would fail or train on nothing is refused and nothing is started. The same call
     twice is one job. Follow the run with job_status.
     """
+    arguments, brought = await with_ready_made(arguments)
     attempts = context.server.settings.attempts
     limits = [usd(arguments.max_cost_usd), context.server.settings.max_usd_per_job]
     cap = min((limit for limit in limits if limit is not None), default=None)
     wanted = await with_trained_models(asked(arguments), context)
-    plan = await plan_training(wanted, _wish(arguments), context.gathering, attempts, context.findings, cap)
+    said = (*context.findings, *brought)
+    plan = await plan_training(wanted, _wish(arguments), context.gathering, attempts, said, cap)
     consent = Consent(arguments.dry_run, usd(arguments.max_cost_usd), accept=arguments.accept)
     return await carry_out(plan, consent, context)
 

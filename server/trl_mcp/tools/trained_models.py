@@ -10,6 +10,7 @@ from trl_mcp.context import CallContext
 from trl_mcp.errors import InvalidArguments, NotPossible
 from trl_mcp.monitor.status import report_job
 from trl_mcp.plan.place import LOCAL
+from trl_mcp.recipes.judges import is_judge
 from trl_mcp.recipes.recipe import Asked
 from trl_mcp.tools.job_ids import find_job, split_id
 from trl_mcp.values import ToolName, call
@@ -57,6 +58,8 @@ def is_job_id(text: str) -> bool:
 
 
 async def _weighed(entry: str, found: _Found, context: CallContext) -> str:
+    if is_judge(entry.strip()):
+        return entry
     match = cast("re.Match[str]", _WEIGHT.fullmatch(entry.strip() or "?"))
     return await _place(match[1], found, context) + (match[2] or "")
 

@@ -5,13 +5,13 @@ from collections.abc import Mapping
 from pydantic import TypeAdapter, ValidationError
 
 from trl_mcp.errors import InvalidArguments
-from trl_mcp.recipes.names import OWNED, REMOVED, RENAMED, TOOL_ARGUMENTS
+from trl_mcp.recipes.names import CONFIG, OWNED, PRESET, REMOVED, RENAMED, TOOL_ARGUMENTS
 from trl_mcp.recipes.trainer_arguments import argument_table, methods_with
 from trl_mcp.schema import Arguments, NameValues, shorten
 from trl_mcp.values import Finding, Severity
 
-# An entry of trainer_args that is no field of any trainer.
-_STRATEGY = "strategy"
+# Entries of trainer_args that are no fields of any trainer.
+_OUR_OWN = ("strategy", PRESET, CONFIG)
 
 
 def translate_training(
@@ -33,7 +33,7 @@ def translate_training(
             continue
         if (tool_name := TOOL_ARGUMENTS.get(today, today)) in model.model_fields:
             _put(arguments, tool_name, name, value, findings)
-        elif today == _STRATEGY or _is_trainer_argument(today):
+        elif today in _OUR_OWN or _is_trainer_argument(today):
             _put(trainer_args, name, name, value, findings)
             findings.append(Finding("args.moved", Severity.INFO, f"{name} was taken as an entry of trainer_args."))
         else:

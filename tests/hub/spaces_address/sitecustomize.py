@@ -1,22 +1,50 @@
-"""What the name service is to Trackio's client: it takes the app of a Space to the Hub that HF_ENDPOINT names.
+"""What the name service is to clients of other hosts than the Hub's: it takes them to the one that HF_ENDPOINT names.
 
-The client makes the address of the app, https://<namespace>-<name>.hf.space/, by itself. A Python that has this folder
-in PYTHONPATH reads this file when it starts; the client is not otherwise changed.
+Trackio's client makes the address of a Space's app, https://<namespace>-<name>.hf.space/, by itself, and the client of
+Inference Providers has that of its router, https://router.huggingface.co. A Python that has this folder in PYTHONPATH
+reads this file when it starts; the clients are not otherwise changed.
 """
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
+from typing import Any
 
-CLIENT = "trackio.remote_client"
+
+def hub() -> str:
+    """Return the address of the Hub."""
+    return os.environ["HF_ENDPOINT"].rstrip("/")
 
 
 def address(space: str) -> str:
     """Return where the app of a Space answers."""
-    return f"{os.environ['HF_ENDPOINT'].rstrip('/')}/spaces/{space}/"
+    return f"{hub()}/spaces/{space}/"
+
+
+def find_spaces(client: ModuleType) -> None:
+    """Lead Trackio's client to the apps of Spaces."""
+    vars(client)["_space_id_to_url"] = address
+
+
+def find_router(client: ModuleType) -> None:
+    """Lead the client of Inference Providers to their router."""
+    router = vars(client)["AutoRouterConversationalTask"]
+    begin = router.__init__
+
+    def begin_here(self: Any) -> None:
+        begin(self)
+        self.base_url = hub()
+
+    router.__init__ = begin_here
+
+
+CLIENTS: dict[str, Callable[[ModuleType], None]] = {
+    "trackio.remote_client": find_spaces,
+    "huggingface_hub.inference._providers._common": find_router,
+}
 
 
 class _Redirected(Loader):
@@ -28,14 +56,14 @@ class _Redirected(Loader):
 
     def exec_module(self, module: ModuleType) -> None:
         self._loader.exec_module(module)
-        vars(module)["_space_id_to_url"] = address
+        CLIENTS[module.__name__](module)
 
 
 class _Finder(MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        spec = PathFinder.find_spec(fullname, path, target) if fullname == CLIENT else None
+        spec = PathFinder.find_spec(fullname, path, target) if fullname in CLIENTS else None
         if spec is not None and spec.loader is not None:
             spec.loader = _Redirected(spec.loader)
         return spec

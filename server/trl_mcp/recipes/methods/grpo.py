@@ -1,7 +1,7 @@
 """Group relative policy optimization: learn by rewards for its own answers, compared within groups of them."""
 
 from trl_mcp.recipes.method import TEN_TIMES, Default, Method, Rewards, trl_default
-from trl_mcp.recipes.rules import full_groups, no_vllm
+from trl_mcp.recipes.rules import full_groups, vllm_beside_training
 
 METHOD = Method(
     name="grpo",
@@ -16,5 +16,5 @@ METHOD = Method(
     rewards=Rewards.ANY,
     answers_in_groups=True,
     answer_length="max_completion_length",
-    rules=(full_groups, no_vllm),
+    rules=(full_groups, vllm_beside_training),
 )
