@@ -206,6 +206,16 @@ async def test_the_default_max_length_covers_the_rows_and_stands_in_recipe_and_r
     )
 
 
+async def test_a_max_length_that_nobody_has_compared_with_the_rows_is_warned_of(
+    ask: Ask, make_model: MakeModel, write_rows: WriteRows
+) -> None:
+    given = {"method": "sft", "model": make_model(), "dataset": str(write_rows(rows=SUMS)), "dry_run": True}
+    unknown = await ask("submit_training", **given, max_length=64)
+    (warning,) = [each for each in unknown.result["findings"] if each["code"] == "tokens.unmeasured"]
+    assert "How many rows are longer than max_length 64 is not known." in warning["message"]
+    assert "tokens.unmeasured" not in (await ask("submit_training", **given)).text
+
+
 async def test_where_tokens_are_not_counted_1024_is_taken_and_the_run_is_the_same(
     ask: Ask, settings: Settings, make_model: MakeModel, write_rows: WriteRows, tokens_home: Path, home: Path
 ) -> None:

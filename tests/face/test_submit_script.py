@@ -257,7 +257,7 @@ async def test_a_template_that_stands_alone_is_taken_by_its_name(
         ({"image": "python:3.12"}, ["image is for Hugging Face Jobs"]),
         ({"image": "Python 3"}, ['image cannot be "Python 3"', "huggingface/trl"]),
         ({"image": "huggingface.co/spaces/a/b"}, ["no Space"]),
-        ({"name": "a name"}, ['name cannot be "a name"']),
+        ({"name": "a\tname"}, ["name cannot be", "letters, digits, spaces"]),
         ({"timeout": "auto"}, ["How long a script takes is not known", "90m"]),
         ({"timeout": "5x"}, ['timeout cannot be "5x"']),
         ({"hardware": "auto"}, ["no hardware can be chosen"]),

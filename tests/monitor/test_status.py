@@ -93,6 +93,24 @@ async def test_what_the_hub_refused_a_job_has_a_cause_and_a_mend(where: str, mes
     assert fix in diagnosis.fix
 
 
+@pytest.mark.parametrize(
+    ("line", "code", "fix"),
+    [
+        ("ModuleNotFoundError: No module named 'peft'", "module_missing", 'dependencies=["<the package>"]'),
+        ("sft.py: error: unrecognized arguments: --warmup_ratio 0.1", "arguments", "other script_args"),
+        ("ValueError: Your setup doesn't support bf16/gpu. You need to assign use_cpu", "no_gpu", '"--use_cpu"'),
+        ("FileNotFoundError: Couldn't find any data file at /data/a.jsonl.", "file_missing", "absolute path"),
+        ("OSError: We couldn't connect to 'https://huggingface.co' to load the files", "hub_unreachable", "start_job("),
+        ("ValueError: odd", "failed", 'show="errors"'),
+    ],
+)
+async def test_what_stops_scripts_most_often_has_a_cause_and_a_mend(line: str, code: str, fix: str) -> None:
+    diagnosis = (await report([line], replace(FAILED, kind="script", message="exit code 1"))).diagnosis
+    assert diagnosis is not None
+    assert (diagnosis.code, diagnosis.evidence) == (code, line)
+    assert fix in diagnosis.fix
+
+
 async def test_a_job_that_nobody_pays_for_is_told_from_a_failed_script() -> None:
     message = "Pre-paid credit balance is insufficient - add more credits to your account to use Jobs."
     diagnosis = (await report([], replace(FAILED, message=message))).diagnosis

@@ -100,6 +100,7 @@ _DATA_ERRORS = _at(
     ("data.nonempty", "data of which no row can be trained on", "mend the rows, or say in columns what to read"),
     ("data.columns", "columns that cannot be told from one another, or are not there", "columns"),
     ("grpo.reward", "a reward that reads a column it is not given", "columns"),
+    ("model.offline", "a model that is not on this machine, with a server that stays offline", "a folder"),
 )
 _DATA_INFOS = _at(
     Place.DATA,

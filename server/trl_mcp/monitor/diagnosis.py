@@ -72,6 +72,26 @@ def _read_log(job: Job) -> str:
     return call(ToolName.JOB_LOGS, job_id=job.id, show="errors")
 
 
+def _with_network(job: Job) -> str:
+    return f"Unset HF_HUB_OFFLINE or download what it needs, then {continue_call(job)}; or name folders on this machine"
+
+
+def _with_packages(job: Job) -> str:
+    return f'Submit the script again with dependencies=["<the package>"]; {_read_log(job)} shows what happened'
+
+
+def _with_arguments(job: Job) -> str:
+    return f"Submit the script again with other script_args; {_read_log(job)} shows what happened"
+
+
+def _on_processors(_: Job) -> str:
+    return 'Submit the script again with script_args that keep it off the GPU: for TRL\'s own "--use_cpu", "true"'
+
+
+def _where_files_are(job: Job) -> str:
+    return f"Name files by absolute path, and data in a form that it reads; {_read_log(job)} shows what happened"
+
+
 # How a job's message begins that speaks of the user's own rewards.
 _OF_REWARDS = (
     "reward function ",
@@ -117,9 +137,44 @@ _CAUSES = (
     _Cause("judge", ("judge:",), "A judge could not be asked, or gave no scores.", continue_call),
     _Cause("reward", _OF_REWARDS, "A reward could not be used.", _submit_again),
     _Cause("environment", ("environment could not be made",), "The packages could not be installed.", _read_log),
+    _Cause(
+        "hub_unreachable",
+        ("couldn't connect to 'https://huggingface.co'", "localentrynotfounderror", "offlinemodeisenabled"),
+        "The job could not reach the Hub, and what it needs is not on this machine.",
+        _with_network,
+    ),
     _Cause("supervisor_lost", ("supervisor ended",), "The run was cut off from outside.", continue_call),
     _Cause(
         "killed", ("signal 9",), "The job was killed from outside: by a person, or for want of memory.", continue_call
+    ),
+)
+
+
+# What a caller's own script is most often stopped by.
+_CAUSES_OF_SCRIPTS = (
+    _Cause(
+        "module_missing",
+        ("modulenotfounderror", "no module named"),
+        "The script imports a package that its environment does not have.",
+        _with_packages,
+    ),
+    _Cause(
+        "arguments",
+        ("error: unrecognized arguments", "error: the following arguments are required", "error: argument "),
+        "The script does not take its arguments.",
+        _with_arguments,
+    ),
+    _Cause(
+        "no_gpu",
+        ("you need to assign use_cpu", "doesn't support bf16/gpu", "found no nvidia driver"),
+        "The script wants a GPU, and there is none.",
+        _on_processors,
+    ),
+    _Cause(
+        "file_missing",
+        ("couldn't find any data file", "filenotfounderror", "no such file or directory"),
+        "The script reads a file that is not there, or that it cannot read.",
+        _where_files_are,
     ),
 )
 
@@ -129,9 +184,10 @@ def diagnose(job: Job, progress: Progress, last_lines: list[str]) -> Diagnosis |
     if job.stage is not Stage.ERROR:
         return None
     signs = [clean_line(sign) for sign in (job.message, progress.error, *reversed(last_lines))]
-    for cause in _CAUSES:
+    for cause in (*_CAUSES, *(_CAUSES_OF_SCRIPTS if is_script(job) else ())):
         for sign in signs:
             if any(word in sign.lower() for word in cause.words):
                 return Diagnosis(cause.code, cause.cause, sign[:300], cause.fix(job))
     evidence = signs[1] or next((line for line in signs[2:] if "Error" in line), signs[0])
-    return Diagnosis("failed", "The script ended with an error of its own.", evidence[:300], _read_log(job))
+    what = "The script ended with an error of its own." if is_script(job) else "The job ended with an error."
+    return Diagnosis("failed", what, evidence[:300], _read_log(job))

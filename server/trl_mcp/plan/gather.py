@@ -13,10 +13,11 @@ import anyio.to_thread
 from trl_mcp.data.sources import HubParquet
 from trl_mcp.data.wishes import RowWishes, check_targets
 from trl_mcp.errors import HubUnreachable, InvalidArguments, NotFound
+from trl_mcp.hub.cache import cached_model_file
 from trl_mcp.hub.storage import data_path
 from trl_mcp.plan.judges import judge_findings
 from trl_mcp.plan.looking import Look, LookedModel, Looking, look, with_reward_columns
-from trl_mcp.plan.models import inspect_model
+from trl_mcp.plan.models import inspect_config, inspect_model
 from trl_mcp.plan.place import Gathering, Place
 from trl_mcp.recipes.recipe import Recipe
 from trl_mcp.recipes.references import DatasetReference, ModelReference
@@ -124,6 +125,8 @@ class _Asking:
             return await model_report(reference, self._gathering)
         except HubUnreachable as error:
             self._not_looked_at("model", reference.id, error)
+            if self._gathering.is_offline:
+                self.findings.extend(await anyio.to_thread.run_sync(_offline_findings, reference, self._gathering))
             return inspect_model(reference)
         except (NotFound, InvalidArguments):
             if reference.id not in self._unfinished:
@@ -185,6 +188,19 @@ async def model_report(reference: ModelReference, gathering: Gathering) -> Model
         library=found.library,
         files=found.files,
     )
+
+
+def _offline_findings(reference: ModelReference, gathering: Gathering) -> list[Finding]:
+    """Return an error for a model that a job without a network cannot have. Raises what inspect_config does."""
+    files = ("adapter_config.json", "config.json")
+    found = cached_model_file(reference.id, reference.revision, files, gathering.environ)
+    if found is not None:
+        if found.name == "config.json":
+            inspect_config(reference.id, found)
+        return []
+    message = f"{reference.id} is not on this machine, and the server is set to stay offline: no job could load it."
+    fix = "Give the absolute path of a model folder, or let the operator unset HF_HUB_OFFLINE or download the model."
+    return [Finding("model.offline", Severity.ERROR, message, fix)]
 
 
 def _check_online(gathering: Gathering) -> None:

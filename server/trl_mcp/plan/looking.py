@@ -75,7 +75,7 @@ async def look(looking: Looking, gathering: Gathering) -> Look:
         try:
             folder = await _tokenizer(looking.model, gathering) if looking.model else None
         except (NotFound, NotPossible) as error:
-            findings.append(_unmeasured(error))
+            findings.append(_unmeasured(error, looking))
 
     if gathering.tokens is not None and looking.model is not None:
         gathering.tokens.warm_up()
@@ -98,7 +98,7 @@ async def look(looking: Looking, gathering: Gathering) -> Look:
     try:
         measurement = await _measure(found, folder, looking, gathering)
     except NotPossible as error:
-        return Look(found.report, findings=(*findings, _unmeasured(error)), parquet=parquet)
+        return Look(found.report, findings=(*findings, _unmeasured(error, looking)), parquet=parquet)
     report = replace(found.report, tokens=measurement.report)
     return Look(report, measurement.max_length, tuple(findings), parquet)
 
@@ -181,8 +181,14 @@ def with_reward_columns(report: DataReport, needed: tuple[str, ...]) -> DataRepo
     return replace(report, verdict=verdict, problems=(problem, *report.problems))
 
 
-def _unmeasured(error: NotPossible | NotFound) -> Finding:
-    """Say why tokens were not counted; what overruns here may do so in the job, too."""
-    severity = Severity.WARNING if isinstance(error, TokensOverrun) else Severity.INFO
+def _unmeasured(error: NotPossible | NotFound, looking: Looking) -> Finding:
+    """Say why tokens were not counted; what overruns here may do so in the job, too.
+
+    With a max_length of the caller's own nobody knows then how many rows are cut or left out.
+    """
+    limit = looking.config.get("max_length")
+    is_risk = isinstance(error, TokensOverrun) or limit is not None
+    unknown = "" if limit is None else f" How many rows are longer than max_length {limit} is not known."
     why = error.what.removeprefix("Tokens cannot be counted: ")
-    return Finding("tokens.unmeasured", severity, f"Tokens were not counted: {why}", error.next_step)
+    severity = Severity.WARNING if is_risk else Severity.INFO
+    return Finding("tokens.unmeasured", severity, f"Tokens were not counted: {why}{unknown}", error.next_step)

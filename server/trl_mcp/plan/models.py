@@ -44,6 +44,11 @@ def inspect_model(model: ModelReference) -> ModelReport:
     return ModelReport(folder.name, fingerprint(folder), _has_chat_template(processing_folder(folder)))
 
 
+def inspect_config(name: str, path: Path) -> None:
+    """Raise InvalidArguments where a model's config.json says that it cannot be trained."""
+    check_architecture(name, _read_json(path))
+
+
 def processing_folder(folder: Path) -> Path:
     """Return where the tokenizer lies: the folder itself, or that of an adapter's base where it has none."""
     adapter = folder / "adapter_config.json"

@@ -27,7 +27,7 @@ _OURS = re.compile(r"TRL_MCP_\w+|UVSCRIPT_GZ_B64|JOB_ID|ACCELERATOR|CPU_CORES|ME
 _SECRET_NAMES = re.compile(
     r"HF_TOKEN|HUGGING_?FACE(?:_HUB)?_TOKEN|\w*(?:API_?KEY|PASSWORD|SECRET|SECRET_KEY|ACCESS_KEY)"
 )
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
+_NAME = re.compile(r"\w(?:[\w .,:+@()-]{0,61}[\w.)])?")
 _HOST = r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*(?::\d+)?"
 _PART = r"[a-z0-9]+(?:(?:\.|__?|-+)[a-z0-9]+)*"
 _IMAGE = re.compile(
@@ -179,7 +179,7 @@ def check_values(asked: ScriptAsked) -> None:
     if asked.name and not _NAME.fullmatch(asked.name):
         raise InvalidArguments(
             f'name cannot be "{shorten(asked.name)}".',
-            allowed="It has up to 63 letters, digits, -, _ and ., and begins with a letter or digit.",
+            allowed="It has up to 63 letters, digits, spaces and any of - _ . , : + @ ( ), and begins with a letter or digit.",
             next_step=_NOTHING_STARTED,
         )
     for name in asked.env:
