@@ -26,7 +26,7 @@ def card_text(run: dict[str, Any], result: dict[str, Any], versions: dict[str, s
     data = ModelCardData(**card_metadata(run))
     sections = [
         f"# {run['output_repo'].rpartition('/')[2]}",
-        f"{card_model(run)}, fine-tuned on {card_dataset(run)} with TRL ({run['method']}, {run['tuning']}).",
+        f"{card_model(run)}, fine-tuned on {card_dataset(run)} with {trained_with(run)} ({run['method']}, {run['tuning']}).",
         card_merged(run),
         "`train.py` is the script that made it, `trl-mcp.json` its recipe.",
         card_table("Result", {**result, **result["metrics"]}),
@@ -43,14 +43,24 @@ def card_metadata(run: dict[str, Any]) -> dict[str, Any]:
     """Return what the Hub files the model by, as far as it is known."""
     fields = {
         "library_name": "transformers" if run["tuning"] == "full" else "peft",
-        "pipeline_tag": PIPELINES.get(run["method"], "text-generation"),
-        "tags": ["trl", run["method"], "trl-mcp"],
+        "pipeline_tag": pipeline(run),
+        "tags": [trained_with(run).lower(), run["method"], "trl-mcp"],
     }
     if is_hub_name(run["model"]):
         fields |= {"base_model": run["model"], **base_license(run)}
     if is_hub_name(run["dataset"]) and not run.get("dataset_file"):
         fields["datasets"] = [run["dataset"]]
     return fields
+
+
+def pipeline(run: dict[str, Any]) -> str | None:
+    """Return what the model is for, by the Hub's name of it; None where several of its names fit."""
+    return None if run.get("sequence_to_sequence") else PIPELINES.get(run["method"], "text-generation")
+
+
+def trained_with(run: dict[str, Any]) -> str:
+    """Return the name of the library whose trainer made the model."""
+    return "Transformers" if run.get("sequence_to_sequence") else "TRL"
 
 
 def base_license(run: dict[str, Any]) -> dict[str, str]:
