@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import psutil
 import pytest
 
@@ -96,3 +97,17 @@ async def test_a_tokenizer_whose_files_change_is_opened_again(
         assert not (await ask_open(worker, str(folder)))["chat_template"]
         make_tokenizer(folder, "bpe", "{{ messages[0]['content'] }}")
         assert (await ask_open(worker, str(folder)))["chat_template"]
+
+
+async def test_a_server_that_ends_while_the_process_starts_leaves_none_behind(
+    tokens_home: Path, environ: Mapping[str, str]
+) -> None:
+    own = psutil.Process()
+    before = {child.pid for child in own.children()}
+    for _ in range(5):
+        async with TokenWorker(tokens_home, environ) as worker:
+            worker.warm_up()
+            with anyio.fail_after(60):
+                while {child.pid for child in own.children()} <= before:
+                    await anyio.lowlevel.checkpoint()
+    assert {child.pid for child in own.children()} <= before

@@ -60,10 +60,9 @@ class TokenWorker:
         """End the process, and the making of its environment."""
         self._tasks.cancel_scope.cancel()
         try:
-            await self._end()
+            return await self._tasks.__aexit__(kind, error, trace)
         finally:
-            closed = await self._tasks.__aexit__(kind, error, trace)
-        return closed
+            await self._end()
 
     def warm_up(self) -> None:
         """Begin to make the environment and to start the process, and do not wait for either."""
@@ -124,7 +123,10 @@ class TokenWorker:
         if self._process is None or self._answers is None or self._process.returncode is not None:
             await self._end()
             command = [str(self._python), str(templates_folder() / f"{TEMPLATE}.py")]
-            self._process = await _open(command, for_job(self._environ, {"PYTHONDONTWRITEBYTECODE": "1"}))
+            # A process that is started while nobody waits any more must still be known, to be ended.
+            with anyio.CancelScope(shield=True):
+                self._process = await _open(command, for_job(self._environ, {"PYTHONDONTWRITEBYTECODE": "1"}))
+            assert self._process is not None
             assert self._process.stdout is not None
             self._answers = BufferedByteReceiveStream(self._process.stdout)
         return self._process, self._answers
