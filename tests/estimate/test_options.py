@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -164,6 +165,15 @@ def test_the_parts_of_the_time_add_up() -> None:
     parts = taken.starting + taken.loading + taken.training + taken.generating + taken.evaluating + taken.saving
     assert parts == pytest.approx(taken.expected)
     assert taken.generating > taken.training / 10
+
+
+def test_judges_take_their_time_over_every_answer() -> None:
+    asked = job(method="grpo", rows=1000, batch_size=16, max_steps=60, generations=8)
+    alone, judged = (option(shape("qwen3-0.6b"), one, A100, "lora") for one in (asked, replace(asked, judges=1)))
+    assert alone.hours_low is not None
+    assert judged.hours_low is not None
+    # 60 steps of 16 prompts x 8 answers, each 2 s, eight at a time.
+    assert judged.hours_low - alone.hours_low == pytest.approx(60 * 16 * 8 * 2 / 8 / 3600)
 
 
 def test_at_most_ten_minutes_of_work_can_be_lost() -> None:
