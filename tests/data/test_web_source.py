@@ -30,11 +30,11 @@ class Web(ThreadingHTTPServer):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
-        certificate = make_certificate(folder)
+        self.certificate = make_certificate(folder)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificate)
+        context.load_cert_chain(self.certificate)
         self.socket = context.wrap_socket(self.socket, server_side=True)
-        self.trust = ssl.create_default_context(cafile=str(certificate))
+        self.trust = ssl.create_default_context(cafile=str(self.certificate))
         self.address = f"https://127.0.0.1:{self.server_port}"
         self.files: dict[str, bytes] = {}
         self.moved: dict[str, str] = {}

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.face.conftest import Ask
+from tests.face.conftest import Ask, Refuses
 
 pytestmark = pytest.mark.anyio
 
@@ -20,3 +20,8 @@ async def test_reward_code_runs_on_this_machine_only_where_its_operator_allows_i
         "auth.local_code"
     ]
     assert "TRL_MCP_ALLOW_LOCAL_CODE=1" in answer.text
+
+
+async def test_what_this_machines_network_has_is_read_only_for_those_who_may_run_code_on_it(refuses: Refuses) -> None:
+    asked = {"script": "https://127.0.0.1/a.py", "hardware": "local", "timeout": "5m"}
+    await refuses(["127.0.0.1 is no public host", "TRL_MCP_ALLOW_LOCAL_CODE=1"], "submit_script", **asked)

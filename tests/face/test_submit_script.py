@@ -3,7 +3,8 @@
 import json
 import os
 import re
-from collections.abc import Mapping
+import threading
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 
 from tests.backends.fake_index import FakeIndex
 from tests.conftest import FAKE_TOKEN, Connect
+from tests.data.test_web_source import Web
 from tests.face.conftest import Ask, Refuses
 from trl_mcp import environments
 from trl_mcp.recipes.script import STANDALONE
@@ -60,6 +62,30 @@ async def ended(ask: Ask, job_id: str) -> dict[str, Any]:
             if result["stage"] in ("COMPLETED", "ERROR", "CANCELED"):
                 return result
             await anyio.sleep(0.1)
+
+
+@pytest.fixture
+def web(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[Web]:
+    """A web server on loopback whose certificate this machine trusts."""
+    folder = tmp_path / "web"
+    folder.mkdir()
+    with Web(folder) as server:
+        monkeypatch.setenv("SSL_CERT_FILE", str(server.certificate))
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+async def test_a_script_is_fetched_once_and_runs_as_it_stood_there(ask: Ask, connect: Connect, web: Web) -> None:
+    web.files["/train.py"] = SCRIPT.encode()
+    asked = ASKED | {"script": f"{web.address}/train.py?key=1"}
+    answer = await ask("submit_script", **asked)
+    assert f"from {web.address}/train.py;" in answer.result["recipe"]
+    assert (await ended(ask, answer.result["job_id"]))["stage"] == "COMPLETED"
+    assert SCRIPT in await script_at(connect, answer.result["script_uri"])
+    assert len(web.asked) == 1
 
 
 async def script_at(connect: Connect, uri: str) -> str:
@@ -240,7 +266,6 @@ async def test_a_template_that_stands_alone_is_taken_by_its_name(
         ({"script": "/home/me/train.py"}, ["files are not read"]),
         ({"script": "templates/sft.py"}, ["no script that can be run as it is", "submit_training"]),
         ({"script": "http://example.org/a.py"}, ["public https URL"]),
-        ({"script": "https://127.0.0.1/a.py"}, ["127.0.0.1 is no public host"]),
         ({"script": "# /// script\n# dependencies = [\n# ///\n" + SCRIPT}, ["no valid TOML", "dependencies = "]),
         ({"script": "# /// script\n# dependencies = []\n" + SCRIPT}, ["not closed"]),
         ({"script": f"token = '{FAKE_TOKEN}'\nprint(1)\n"}, ["The script holds what looks like a token"]),

@@ -23,11 +23,14 @@ _NOTHING_STARTED = "Nothing was started."
 
 
 async def fetch_script(
-    address: str, trust: ssl.SSLContext | None = None, private_hosts: Collection[str] = (), seconds: float = _SECONDS
+    address: str,
+    trust: ssl.SSLContext | None = None,
+    private_hosts: Collection[str] | None = (),
+    seconds: float = _SECONDS,
 ) -> str:
     """Return the text at an https address; the page that shows a file on GitHub or the Hub is read raw.
 
-    Hosts of private networks are asked only where they are named; `trust` says which certificates are believed (None:
+    Hosts of private networks are asked only where they are named (None: all of them); `trust` says which certificates are believed (None:
     the system's). Raises InvalidArguments for an address that may not be read or holds no text, NotFound where nothing
     is there, NotPossible where the host does not give it within `seconds`.
     """
@@ -49,7 +52,7 @@ async def fetch_script(
 
 
 class _Fetch:
-    def __init__(self, http: httpx2.AsyncClient, private_hosts: Collection[str]) -> None:
+    def __init__(self, http: httpx2.AsyncClient, private_hosts: Collection[str] | None) -> None:
         self._http = http
         self._private_hosts = private_hosts
 
@@ -72,7 +75,7 @@ class _Fetch:
         A name that resolves otherwise a moment later gains nothing: no such host has a certificate for it.
         """
         host = urlsplit(address).hostname or ""
-        if host in self._private_hosts:
+        if self._private_hosts is None or host in self._private_hosts:
             return
         try:
             found = await anyio.getaddrinfo(host, urlsplit(address).port or 443, type=socket.SOCK_STREAM)
@@ -83,8 +86,9 @@ class _Fetch:
         if all(ipaddress.ip_address(entry[4][0].partition("%")[0]).is_global for entry in found):
             return
         raise InvalidArguments(
-            f"{host} is no public host; scripts are not read from this machine or its network.",
-            next_step=f"Give the text of the script itself. {_NOTHING_STARTED}",
+            f"{host} is no public host; of this machine and its network nothing is read for a caller.",
+            allowed="It is where the operator sets TRL_MCP_ALLOW_LOCAL_CODE=1.",
+            next_step=f"Give the text itself. {_NOTHING_STARTED}",
         )
 
 

@@ -13,7 +13,7 @@ from trl_mcp.recipes.recipe import Asked
 from trl_mcp.schema import Arguments, NameTexts, NameValues, Result
 from trl_mcp.tools.contract import Tool
 from trl_mcp.tools.fields import MethodName
-from trl_mcp.tools.ready_made import with_ready_made
+from trl_mcp.tools.ready_made import fetching, with_ready_made
 from trl_mcp.tools.submission import usd
 from trl_mcp.tools.trained_models import with_trained_models
 from trl_mcp.tools.translation import translate_training
@@ -78,7 +78,7 @@ async def estimate_cost(arguments: EstimateCost, context: CallContext) -> CostRe
     stay below hours_low, nine in ten below hours_high), what it costs, which hardware and tuning to take. Needs the
     data, or rows and tokens_per_row. Costs nothing and starts nothing.
     """
-    arguments, brought = await with_ready_made(arguments)
+    arguments, brought = await with_ready_made(arguments, fetching(context))
     given = arguments.model_dump(include=set(Asked.__dataclass_fields__) - {"dataset", "tuning"})
     asked = await with_trained_models(Asked(**given, dataset=arguments.dataset or ""), context)
     question = CostQuestion(

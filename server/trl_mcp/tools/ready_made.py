@@ -2,10 +2,12 @@
 
 import re
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import cast
 
 from anyio import to_thread
 
+from trl_mcp.context import CallContext
 from trl_mcp.errors import InvalidArguments, NotFound, NotPossible
 from trl_mcp.plan.script_source import fetch_script
 from trl_mcp.recipes.names import CONFIG, PRESET
@@ -19,6 +21,11 @@ _TRAINER_ARGS = "trainer_args"
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://\S+", re.IGNORECASE)
 
 Fetch = Callable[[str], Awaitable[str]]
+
+
+def fetching(context: CallContext) -> Fetch:
+    """Return what fetches a text for a caller, from private hosts only for those who may run code on this machine."""
+    return partial(fetch_script, private_hosts=None if context.server.settings.allows_local_code else ())
 
 
 async def with_ready_made(arguments: ArgumentsT, fetch: Fetch = fetch_script) -> tuple[ArgumentsT, tuple[Finding, ...]]:

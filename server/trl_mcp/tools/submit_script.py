@@ -9,12 +9,12 @@ from pydantic import Field
 from trl_mcp.context import CallContext
 from trl_mcp.plan.place import Wish
 from trl_mcp.plan.script import plan_script
-from trl_mcp.plan.script_source import fetch_script
 from trl_mcp.recipes.script import STANDALONE, ScriptAsked, is_address, template_named
 from trl_mcp.render.script import inline_job_modules
 from trl_mcp.render.templates import template_source, templates_folder
 from trl_mcp.schema import Arguments, NameTexts, Texts
 from trl_mcp.tools.contract import Tool
+from trl_mcp.tools.ready_made import Fetch, fetching
 from trl_mcp.tools.submission import Consent, SubmissionResult, carry_out, usd
 from trl_mcp.values import ToolName
 
@@ -51,16 +51,16 @@ async def submit_script(arguments: SubmitScript, context: CallContext) -> Submis
     is fetched once, now: the text that was checked and shown is what runs. Local: written files stay in output_path;
     paid: only what the script pushes is kept.
     """
-    asked = await asked_script(arguments)
+    asked = await asked_script(arguments, fetching(context))
     wish = Wish(**arguments.model_dump(include={field.name for field in fields(Wish)}))
     plan = await plan_script(asked, wish, context.gathering, context.server.settings)
     return await carry_out(plan, Consent(arguments.dry_run, usd(arguments.max_cost_usd)), context)
 
 
-async def asked_script(arguments: SubmitScript) -> ScriptAsked:
+async def asked_script(arguments: SubmitScript, fetch: Fetch) -> ScriptAsked:
     """Return what was asked, with the text of the script in the place of its address or name.
 
-    Raises what `fetch_script` raises, InvalidArguments for a template that is no script of its own.
+    Raises what `fetch` raises, InvalidArguments for a template that is no script of its own.
     """
     text = arguments.script
     given = arguments.model_dump(include={"script_args", "dependencies", "env", "secrets"})
@@ -68,7 +68,7 @@ async def asked_script(arguments: SubmitScript) -> ScriptAsked:
     if is_address(text):
         # What stands behind the path may be a key to it, and is not for others to read.
         shown = urlsplit(text.strip())._replace(query="", fragment="").geturl()
-        return replace(asked, script=await fetch_script(text), source=shown)
+        return replace(asked, script=await fetch(text), source=shown)
     template = template_named(text, [name for name in STANDALONE if (templates_folder() / f"{name}.py").is_file()])
     if template is None:
         return asked

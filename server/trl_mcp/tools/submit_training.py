@@ -13,7 +13,7 @@ from trl_mcp.recipes.recipe import Asked
 from trl_mcp.schema import Arguments, NameTexts, NameValues, Texts
 from trl_mcp.tools.contract import Tool
 from trl_mcp.tools.fields import AcceptedCodes, MethodName
-from trl_mcp.tools.ready_made import with_ready_made
+from trl_mcp.tools.ready_made import fetching, with_ready_made
 from trl_mcp.tools.submission import Consent, SubmissionResult, carry_out, usd
 from trl_mcp.tools.trained_models import with_trained_models
 from trl_mcp.tools.translation import translate_training
@@ -100,7 +100,7 @@ async def submit_training(arguments: SubmitTraining, context: CallContext) -> Su
     returns its job_id at once. What would fail or train on nothing is refused and nothing is started. The same call
     twice is one job. Follow the run with job_status.
     """
-    arguments, brought = await with_ready_made(arguments)
+    arguments, brought = await with_ready_made(arguments, fetching(context))
     attempts = context.server.settings.attempts
     limits = [usd(arguments.max_cost_usd), context.server.settings.max_usd_per_job]
     cap = min((limit for limit in limits if limit is not None), default=None)
