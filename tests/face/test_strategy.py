@@ -8,9 +8,9 @@ pytestmark = pytest.mark.anyio
 LOCAL = {"hardware": "local"}
 
 
-@pytest.mark.parametrize("strategy", ["fsdp2", "zero3"])
+@pytest.mark.parametrize("strategy", ["multi_gpu", "fsdp2", "zero3"])
 async def test_a_machine_without_several_gpus_spreads_nothing(refuses_training: Refuses, strategy: str) -> None:
-    words = f"strategy {strategy} spreads a training over several GPUs, and local has none."
+    words = f"strategy {strategy} is for several GPUs, and local has none."
     await refuses_training(words, **LOCAL, trainer_args=[f"strategy={strategy}"])
 
 

@@ -49,12 +49,12 @@ async def test_estimates_look_at_machines_with_several_gpus_only(desk: PaidDesk)
     assert all(flavors[option["hardware"]].gpus > 1 for option in found["options"])
     answer = await desk.ask("estimate_cost", **question, trainer_args=["strategy=zero3"], hardware="a100-large")
     assert answer.is_error
-    assert "spreads a training over several GPUs, and a100-large has one" in answer.text
+    assert "is for several GPUs, and a100-large has one" in answer.text
 
 
-@pytest.mark.parametrize("strategy", ["fsdp1", "fsdp2", "zero1", "zero2", "zero3"])
+@pytest.mark.parametrize("strategy", ["multi_gpu", "fsdp1", "fsdp2", "zero1", "zero2", "zero3"])
 async def test_a_strategy_for_several_gpus_is_refused_with_one(desk: PaidDesk, strategy: str) -> None:
-    words = f"strategy {strategy} spreads a training over several GPUs, and a10g-small has one."
+    words = f"strategy {strategy} is for several GPUs, and a10g-small has one."
     named = SMALL | {"hardware": "a10g-small"}
     answer = await desk.refused(
         words, "What can: ", "Nothing was started.", **named, trainer_args=[f"strategy={strategy}"]

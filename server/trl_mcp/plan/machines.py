@@ -5,15 +5,15 @@ from collections.abc import Mapping, Sequence
 from trl_mcp.errors import InvalidArguments
 from trl_mcp.estimate.machine import card_of
 from trl_mcp.recipes.recipe import Recipe
-from trl_mcp.recipes.sharding import ZERO, shards
+from trl_mcp.recipes.sharding import ZERO, wants_several
 from trl_mcp.values import Flavor
 
 
 def unfit(strategy: str | None, config: Mapping[str, object], machine: Flavor) -> str:
     """Return why a machine cannot run a strategy and a trainer's config, whatever its memory; empty where it can."""
-    if shards(strategy) and machine.gpu_count < 2:
+    if wants_several(strategy) and machine.gpu_count < 2:
         has = "has one" if machine.gpu_count else "has none"
-        return f"strategy {strategy} spreads a training over several GPUs, and {machine.name} {has}"
+        return f"strategy {strategy} is for several GPUs, and {machine.name} {has}"
     if config.get("use_vllm") and not _runs_vllm(machine):
         return f"use_vllm needs GPUs from Ampere on, and {machine.name} has {machine.accelerator or 'none'}"
     return ""
@@ -31,7 +31,7 @@ def able(recipe: Recipe, machines: Sequence[Flavor], on_offer: Sequence[Flavor] 
     if found or not machines:
         return found
     others = [machine.name for machine in on_offer if not faults[machine.name]]
-    what = "strategy" if shards(recipe.strategy) else "use_vllm"
+    what = "strategy" if wants_several(recipe.strategy) else "use_vllm"
     raise InvalidArguments(
         f"{faults[machines[0].name]}.",
         allowed=f"What can: {', '.join(others)}." if others else "",

@@ -30,6 +30,11 @@ def shards(strategy: str | None) -> bool:
     return strategy in (*FSDP, *ZERO)
 
 
+def wants_several(strategy: str | None) -> bool:
+    """Tell whether a strategy that was named makes sense on several GPUs only."""
+    return strategy == "multi_gpu" or shards(strategy)
+
+
 def check_strategy(strategy: str | None, method: str, tuning: str, *, merge: bool) -> None:
     """Raise InvalidArguments where a training cannot be spread over several GPUs so."""
     if not shards(strategy):
