@@ -8,9 +8,10 @@ import ssl
 import threading
 import time
 from collections.abc import Generator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import cast
+from typing import Self, cast
 
 import pytest
 from cryptography import x509
@@ -40,6 +41,19 @@ class Web(ThreadingHTTPServer):
         self.moved: dict[str, str] = {}
         self.asked: list[dict[str, str]] = []
         self.sent = 0
+
+    @classmethod
+    @contextmanager
+    def serving(cls, folder: Path) -> Generator[Self]:
+        """Serve in a thread of its own; the certificate lies in the folder."""
+        with cls(folder) as server:
+            thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+            thread.start()
+            try:
+                yield server
+            finally:
+                server.shutdown()
+                thread.join()
 
     def look(self, path: str, seconds: float = 30) -> Scan:
         """Look at a file of this server."""
@@ -122,14 +136,8 @@ def make_certificate(folder: Path) -> Path:
 
 @pytest.fixture
 def web(tmp_path: Path) -> Generator[Web]:
-    with Web(tmp_path) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
+    with Web.serving(tmp_path) as server:
+        yield server
 
 
 @pytest.mark.parametrize("path", ["/a.jsonl", "/a.jsonl?download=true", "/whole.jsonl", "/a.jsonl.gz"])

@@ -2,7 +2,6 @@
 
 import json
 import os
-import threading
 from collections.abc import Generator
 from functools import partial
 from pathlib import Path
@@ -71,14 +70,8 @@ def desk(shared_hub: EmulatedHub, home: Path) -> PaidDesk:
 
 @pytest.fixture
 def web(tmp_path: Path) -> Generator[Web]:
-    with Web(tmp_path) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
+    with Web.serving(tmp_path) as server:
+        yield server
 
 
 async def planned(desk: PaidDesk, **changes: Any) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import threading
 from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any
@@ -69,13 +68,9 @@ def web(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[Web]:
     """A web server on loopback whose certificate this machine trusts."""
     folder = tmp_path / "web"
     folder.mkdir()
-    with Web(folder) as server:
+    with Web.serving(folder) as server:
         monkeypatch.setenv("SSL_CERT_FILE", str(server.certificate))
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
         yield server
-        server.shutdown()
-        thread.join()
 
 
 async def test_a_script_is_fetched_once_and_runs_as_it_stood_there(ask: Ask, connect: Connect, web: Web) -> None:

@@ -4,7 +4,6 @@ import csv
 import gzip
 import io
 import json
-import threading
 from collections.abc import AsyncGenerator, Generator, Mapping
 from pathlib import Path
 from typing import Any
@@ -63,12 +62,8 @@ def chat_model(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def web(tmp_path: Path) -> Generator[Web]:
-    with Web(tmp_path) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
+    with Web.serving(tmp_path) as server:
         yield server
-        server.shutdown()
-        thread.join()
 
 
 def facts(result: Mapping[str, Any]) -> tuple[Any, ...]:

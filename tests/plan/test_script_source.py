@@ -3,7 +3,6 @@
 import hashlib
 import socket
 import ssl
-import threading
 import time
 from collections.abc import Generator
 from dataclasses import replace
@@ -28,12 +27,8 @@ SCRIPT = 'print("größer")\r\n'
 
 @pytest.fixture
 def web(tmp_path: Path) -> Generator[Web]:
-    with Web(tmp_path) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
+    with Web.serving(tmp_path) as server:
         yield server
-        server.shutdown()
-        thread.join()
 
 
 async def fetch(web: Web, path: str) -> str:

@@ -39,7 +39,7 @@ def headers(draw: st.DrawFn) -> str:
     ]
     tables = [
         [],
-        ["", "[tool.uv]", "index = [", '  {url = "https://example.org/simple"},', "]"],
+        ["", "[tool.uv]", "index = [", '  {url = "https://example.org/packages"},', "]"],
         ["[tool.hf-jobs]", 'image = "python:3.12"', "[tool.hf-jobs.env]", 'A = "1"'],
         ['[tool."other"]', "[[tool.more.of]]", "x = [", "  [1, 2],", "]"],
     ]

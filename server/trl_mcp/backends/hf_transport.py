@@ -75,7 +75,7 @@ def _largest(script: str) -> str:
         run = read_run(script)
     except (ValueError, SyntaxError):
         run = {}
-    if not run or not isinstance(run, dict):  # pyright: ignore[reportUnnecessaryIsInstance] # a caller's own may be anything
+    if not run:
         return "Make it smaller, or let it download what it needs."
     name = max(run, key=lambda field: len(repr(run[field])))
     return f"The largest part is {name}, with {len(repr(run[name])):,} characters: make it smaller."

@@ -64,32 +64,21 @@ def _with_credits(job: Job) -> str:
     return f"Add credits for {job.namespace}, then {continue_call(job)}"
 
 
-def _submit_again(job: Job) -> str:
-    return f"Correct the reward and call {ToolName.SUBMIT_TRAINING} again; {_read_log(job)} shows what happened"
-
-
 def _read_log(job: Job) -> str:
     return call(ToolName.JOB_LOGS, job_id=job.id, show="errors")
+
+
+def _after_reading(what: str) -> Callable[[Job], str]:
+    """Return what tells to do something, and how to see what happened."""
+    return lambda job: f"{what}; {_read_log(job)} shows what happened"
 
 
 def _with_network(job: Job) -> str:
     return f"Unset HF_HUB_OFFLINE or download what it needs, then {continue_call(job)}; or name folders on this machine"
 
 
-def _with_packages(job: Job) -> str:
-    return f'Submit the script again with dependencies=["<the package>"]; {_read_log(job)} shows what happened'
-
-
-def _with_arguments(job: Job) -> str:
-    return f"Submit the script again with other script_args; {_read_log(job)} shows what happened"
-
-
 def _on_processors(_: Job) -> str:
     return 'Submit the script again with script_args that keep it off the GPU: for TRL\'s own "--use_cpu", "true"'
-
-
-def _where_files_are(job: Job) -> str:
-    return f"Name files by absolute path, and data in a form that it reads; {_read_log(job)} shows what happened"
 
 
 # How a job's message begins that speaks of the user's own rewards.
@@ -135,7 +124,12 @@ _CAUSES = (
     ),
     _Cause("no_rows", ("can be trained on",), "No row of the data could be used.", _read_log),
     _Cause("judge", ("judge:",), "A judge could not be asked, or gave no scores.", continue_call),
-    _Cause("reward", _OF_REWARDS, "A reward could not be used.", _submit_again),
+    _Cause(
+        "reward",
+        _OF_REWARDS,
+        "A reward could not be used.",
+        _after_reading(f"Correct the reward and call {ToolName.SUBMIT_TRAINING} again"),
+    ),
     _Cause("environment", ("environment could not be made",), "The packages could not be installed.", _read_log),
     _Cause(
         "hub_unreachable",
@@ -156,13 +150,13 @@ _CAUSES_OF_SCRIPTS = (
         "module_missing",
         ("modulenotfounderror", "no module named"),
         "The script imports a package that its environment does not have.",
-        _with_packages,
+        _after_reading('Submit the script again with dependencies=["<the package>"]'),
     ),
     _Cause(
         "arguments",
         ("error: unrecognized arguments", "error: the following arguments are required", "error: argument "),
         "The script does not take its arguments.",
-        _with_arguments,
+        _after_reading("Submit the script again with other script_args"),
     ),
     _Cause(
         "no_gpu",
@@ -174,7 +168,7 @@ _CAUSES_OF_SCRIPTS = (
         "file_missing",
         ("couldn't find any data file", "filenotfounderror", "no such file or directory"),
         "The script reads a file that is not there, or that it cannot read.",
-        _where_files_are,
+        _after_reading("Name files by absolute path, and data in a form that it reads"),
     ),
 )
 

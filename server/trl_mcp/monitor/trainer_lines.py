@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from trl_mcp.backends.base import Job
+from trl_mcp.backends.base import SCRIPT, Job
 from trl_mcp.monitor.progress import ProgressEvent
 
 # Neither part can run over the character that the next match would begin with, so that reading a line stays linear.
@@ -102,7 +102,7 @@ class TrainerLog:
 
 def is_script(job: Job) -> bool:
     """Tell whether a job runs a script of the caller's own, which need not print progress lines."""
-    return job.kind == "script"
+    return job.kind == SCRIPT
 
 
 def trainer_events(lines: Iterable[str]) -> list[ProgressEvent]:

@@ -9,7 +9,7 @@ from anyio import to_thread
 
 from trl_mcp.data.fingerprint import fingerprint
 from trl_mcp.data.model_folder import read_model_folder, read_object
-from trl_mcp.errors import HubUnreachable, InvalidArguments, NotFound
+from trl_mcp.errors import InvalidArguments, NotFound
 from trl_mcp.hub.tensors import count_by_type
 from trl_mcp.hub.values import ModelWeights
 from trl_mcp.plan.place import Gathering
@@ -113,8 +113,7 @@ def _in_folder(reference: ModelReference, base: ModelReference | None) -> Conver
 
 
 async def _on_hub(reference: ModelReference, base: ModelReference | None, gathering: Gathering) -> Convertible:
-    if gathering.is_offline:
-        raise HubUnreachable("The server is set to stay offline.")
+    gathering.check_online()
     model = await gathering.hub.model(gathering.token, reference.id, reference.revision)
     pinned = ModelReference(reference.id, model.sha)
     name = f"{reference.id}@{model.sha}"

@@ -139,7 +139,7 @@ class _Asking:
             return None
         gathering = self._gathering
         try:
-            _check_online(gathering)
+            gathering.check_online()
             return (await gathering.hub.dataset(gathering.token, reference.id, reference.revision)).sha
         except HubUnreachable as error:
             self._not_looked_at("dataset", reference.id, error)
@@ -176,7 +176,7 @@ async def model_report(reference: ModelReference, gathering: Gathering) -> Model
     report = await anyio.to_thread.run_sync(inspect_model, reference)
     if reference.is_folder:
         return report
-    _check_online(gathering)
+    gathering.check_online()
     found = await gathering.hub.model(gathering.token, reference.id, reference.revision)
     return replace(
         report,
@@ -201,11 +201,6 @@ def _offline_findings(reference: ModelReference, gathering: Gathering) -> list[F
     message = f"{reference.id} is not on this machine, and the server is set to stay offline: no job could load it."
     fix = "Give the absolute path of a model folder, or let the operator unset HF_HUB_OFFLINE or download the model."
     return [Finding("model.offline", Severity.ERROR, message, fix)]
-
-
-def _check_online(gathering: Gathering) -> None:
-    if gathering.is_offline:
-        raise HubUnreachable("The server is set to stay offline.")
 
 
 def _unseen(reference: DatasetReference) -> DataReport:

@@ -18,7 +18,7 @@ from trl_mcp.data.token_worker import TokensOverrun
 from trl_mcp.data.tokens import Measurement, TokenWishes, measure_tokens
 from trl_mcp.data.web import web_source
 from trl_mcp.data.wishes import RowWishes
-from trl_mcp.errors import HubUnreachable, NotFound, NotPossible
+from trl_mcp.errors import NotFound, NotPossible
 from trl_mcp.plan.place import Gathering
 from trl_mcp.recipes.references import DatasetReference, ModelReference, model_reference
 from trl_mcp.values import DataProblem, DataReport, Finding, Severity, Verdict
@@ -109,8 +109,7 @@ async def _source(looking: Looking, gathering: Gathering, deadline: float) -> Ro
         return await anyio.to_thread.run_sync(local_source, Path(data.id))
     if data.is_url:
         return await anyio.to_thread.run_sync(web_source, data.id, deadline)
-    if gathering.is_offline:
-        raise HubUnreachable("The server is set to stay offline.")
+    gathering.check_online()
     commit = looking.commit or (await gathering.hub.dataset(gathering.token, data.id, data.revision)).sha
     named = HubData(data.text, data.id, commit, data.config)
     return await hub_source(gathering.hub, gathering.token, named, looking.wishes, deadline)

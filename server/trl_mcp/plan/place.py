@@ -9,7 +9,7 @@ from typing import Any
 from trl_mcp.concurrency import both
 from trl_mcp.data.token_worker import TokenWorker
 from trl_mcp.data.tokens import MeasurementMemory
-from trl_mcp.errors import InvalidArguments
+from trl_mcp.errors import HubUnreachable, InvalidArguments
 from trl_mcp.estimate.money import ceiling, in_usd
 from trl_mcp.hub.hub import Hub
 from trl_mcp.hub.values import Identity
@@ -89,6 +89,11 @@ class Gathering:
     environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ), repr=False)
     home: Path = field(default_factory=Path.home)
     secrets: frozenset[str] = frozenset()
+
+    def check_online(self) -> None:
+        """Raise HubUnreachable where the Hub may not be asked."""
+        if self.is_offline:
+            raise HubUnreachable("The server is set to stay offline.")
 
 
 async def find_place(wish: Wish, gathering: Gathering, attempts: int, *, may_be_open: bool = False) -> Place:

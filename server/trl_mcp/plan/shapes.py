@@ -8,7 +8,7 @@ import anyio
 import anyio.to_thread
 
 from trl_mcp.data.model_folder import base_of_adapter, read_model_folder
-from trl_mcp.errors import HubUnreachable, InvalidArguments, TrlMcpError, UnreadableData
+from trl_mcp.errors import InvalidArguments, TrlMcpError, UnreadableData
 from trl_mcp.estimate.shape import guessed_shape, shape_of
 from trl_mcp.hub.values import ModelWeights
 from trl_mcp.plan.place import Gathering
@@ -79,8 +79,7 @@ async def _of_folder(reference: ModelReference, _: Gathering) -> tuple[str | Non
 
 
 async def _of_hub(reference: ModelReference, gathering: Gathering) -> tuple[str | None, ModelWeights]:
-    if gathering.is_offline:
-        raise HubUnreachable("The server is set to stay offline.")
+    gathering.check_online()
     hub, token = gathering.hub, gathering.token
     found = await hub.model(token, reference.id, reference.revision)
     if found.is_adapter:

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 from anyio import to_thread
 
-from trl_mcp.backends.base import Job
+from trl_mcp.backends.base import SCRIPT, Job
 from trl_mcp.backends.dashboard import metrics_folder, open_dashboard
 from trl_mcp.backends.job_shelf import JobShelf
 from trl_mcp.errors import NotPossible
@@ -84,7 +84,8 @@ async def dashboard_url(script: str, job: Job, settings: Settings) -> str | None
 
     The dashboard of this machine starts when somebody looks; None too where it cannot: the job runs anyway.
     """
-    tracked = read_tracking(script)
+    # What a caller's own script has as RUN may be anything.
+    tracked = None if job.kind == SCRIPT else read_tracking(script)
     if tracked is None:
         return None
     if job.namespace != LOCAL:

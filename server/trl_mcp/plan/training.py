@@ -19,6 +19,7 @@ from trl_mcp.plan.telling import data_findings, data_line
 from trl_mcp.plan.tracking import tracking_fields, tracking_findings
 from trl_mcp.recipes.extras import KERNELS, image
 from trl_mcp.recipes.recipe import RECIPE_VERSION, Asked, Recipe, make_recipe, one_line
+from trl_mcp.recipes.sharding import wants_several
 from trl_mcp.render.script import (
     header_of,
     job_table,
@@ -72,7 +73,7 @@ async def plan_training(
         wish=asdict(replace(wish, agreed=settled.agreed)),
         estimate=settled.estimate,
         image="" if place.is_local else image(recipe.config, recipe.strategy),
-        uses_all_devices=place.is_local and recipe.strategy not in (None, "single_gpu"),
+        uses_all_devices=place.is_local and wants_several(recipe.strategy),
         price_micro_usd=place.flavor.micro_usd_per_minute if place.flavor else None,
         output_repo=repo.id if repo else None,
         needs_consent=is_foreign(repo, key),

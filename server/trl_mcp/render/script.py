@@ -85,8 +85,11 @@ def replace_run(script: str, run: Mapping[str, object]) -> str:
 
 
 def read_run(script: str) -> dict[str, object]:
-    """Return the RUN literal of a script. Raises ValueError where it has none."""
-    return cast(dict[str, object], ast.literal_eval(_run_assignment(script).value))
+    """Return the RUN literal of a script. Raises ValueError where it has none, or one that is no dictionary."""
+    run: object = ast.literal_eval(_run_assignment(script).value)
+    if not isinstance(run, dict):
+        raise ValueError("RUN is no dictionary")  # noqa: TRY004 # as for a script that has none
+    return cast(dict[str, object], run)
 
 
 def inline_job_modules(source: str) -> str:

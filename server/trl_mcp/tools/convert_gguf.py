@@ -1,6 +1,5 @@
 """Convert a model to GGUF files that are proven to do what the original does."""
 
-from dataclasses import fields
 from typing import Annotated
 
 from pydantic import Field
@@ -9,12 +8,12 @@ from trl_mcp.backends.base import Stage
 from trl_mcp.context import CallContext
 from trl_mcp.errors import InvalidArguments
 from trl_mcp.plan.gguf import KIND, ConversionAsked, plan_conversion
-from trl_mcp.plan.place import LOCAL, Wish
+from trl_mcp.plan.place import LOCAL
 from trl_mcp.recipes.gguf import DEFAULT_QUANTIZATIONS
 from trl_mcp.schema import Arguments, Texts
 from trl_mcp.tools.contract import Tool
 from trl_mcp.tools.job_ids import find_job
-from trl_mcp.tools.submission import Consent, SubmissionResult, carry_out, usd
+from trl_mcp.tools.submission import Consent, SubmissionResult, carry_out, place_wish, usd
 from trl_mcp.tools.trained_models import is_job_id
 from trl_mcp.values import ToolName, call
 
@@ -57,8 +56,7 @@ async def convert_gguf(arguments: ConvertGguf, context: CallContext) -> Submissi
     Starts in the background and returns its job_id; job_status tells the files and the command that runs them.
     """
     asked = await asked_conversion(arguments, context)
-    wish = Wish(**arguments.model_dump(include={field.name for field in fields(Wish)}))
-    plan = await plan_conversion(asked, wish, context.gathering, context.server.settings.attempts)
+    plan = await plan_conversion(asked, place_wish(arguments), context.gathering, context.server.settings.attempts)
     return await carry_out(plan, Consent(arguments.dry_run, usd(arguments.max_cost_usd)), context)
 
 

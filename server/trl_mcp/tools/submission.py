@@ -2,25 +2,25 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from decimal import Decimal
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from trl_mcp.backends.base import SCRIPT, Job, JobSpec
+from trl_mcp.backends.base import Job, JobSpec
 from trl_mcp.checks.registry import accepted, is_acceptable
 from trl_mcp.context import CallContext
 from trl_mcp.errors import DayLimitReached
 from trl_mcp.estimate.money import at_most
 from trl_mcp.hub.storage import data_repo
 from trl_mcp.plan.money import day_finding, money_findings, price_words
-from trl_mcp.plan.place import AUTO
+from trl_mcp.plan.place import AUTO, Wish
 from trl_mcp.plan.plan import Plan
 from trl_mcp.plan.script import secret_values
 from trl_mcp.plan.tracking import dashboard_url, tracking_environment, tracking_secrets
-from trl_mcp.schema import Result
+from trl_mcp.schema import Arguments, Result
 from trl_mcp.tools.agreeing import day_findings, local_code_findings, obstacles
 from trl_mcp.values import Finding, Severity, ToolName, call
 
@@ -92,6 +92,11 @@ def usd(amount: float | None) -> Decimal | None:
     return None if amount is None else Decimal(str(amount))
 
 
+def place_wish(arguments: Arguments) -> Wish:
+    """Return where the arguments of a call want its job to run."""
+    return Wish(**arguments.model_dump(include={field.name for field in fields(Wish)}))
+
+
 async def carry_out(plan: Plan, consent: Consent, context: CallContext) -> SubmissionResult:
     """Refuse a plan that has error findings, keep it where nobody agreed to it yet, else start it."""
     settings = context.server.settings
@@ -151,16 +156,11 @@ async def _submitted(status: Status, plan: Plan, job: Job, context: CallContext)
         plan,
         job_id=job.id,
         job_url=job.url,
-        dashboard_url=await _dashboard(plan, job, context) or job.url,
+        dashboard_url=await dashboard_url(plan.script, job, context.server.settings) or job.url,
         output_path=job.output_path,
         script_uri=f"job://{job.namespace}/{job.id}/script",
         next_call=call(ToolName.JOB_STATUS, job_id=job.id, wait_seconds=WAIT_SECONDS),
     )
-
-
-async def _dashboard(plan: Plan, job: Job, context: CallContext) -> str | None:
-    """Return where the metrics are shown; what a caller's script has as RUN may be anything."""
-    return None if plan.kind == SCRIPT else await dashboard_url(plan.script, job, context.server.settings)
 
 
 def _result(status: Status, plan: Plan, **values: str) -> SubmissionResult:

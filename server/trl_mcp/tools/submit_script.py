@@ -1,13 +1,12 @@
 """Run a caller's own training script."""
 
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Annotated
 from urllib.parse import urlsplit
 
 from pydantic import Field
 
 from trl_mcp.context import CallContext
-from trl_mcp.plan.place import Wish
 from trl_mcp.plan.script import plan_script
 from trl_mcp.recipes.script import STANDALONE, ScriptAsked, is_address, template_named
 from trl_mcp.render.script import inline_job_modules
@@ -15,7 +14,7 @@ from trl_mcp.render.templates import template_source, templates_folder
 from trl_mcp.schema import Arguments, NameTexts, Texts
 from trl_mcp.tools.contract import Tool
 from trl_mcp.tools.ready_made import Fetch, fetching
-from trl_mcp.tools.submission import Consent, SubmissionResult, carry_out, usd
+from trl_mcp.tools.submission import Consent, SubmissionResult, carry_out, place_wish, usd
 from trl_mcp.values import ToolName
 
 
@@ -52,8 +51,7 @@ async def submit_script(arguments: SubmitScript, context: CallContext) -> Submis
     paid: only what the script pushes is kept.
     """
     asked = await asked_script(arguments, fetching(context))
-    wish = Wish(**arguments.model_dump(include={field.name for field in fields(Wish)}))
-    plan = await plan_script(asked, wish, context.gathering, context.server.settings)
+    plan = await plan_script(asked, place_wish(arguments), context.gathering, context.server.settings)
     return await carry_out(plan, Consent(arguments.dry_run, usd(arguments.max_cost_usd)), context)
 
 

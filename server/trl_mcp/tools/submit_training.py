@@ -7,14 +7,13 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from trl_mcp.context import CallContext
-from trl_mcp.plan.place import Wish
 from trl_mcp.plan.training import plan_training
 from trl_mcp.recipes.recipe import Asked
 from trl_mcp.schema import Arguments, NameTexts, NameValues, Texts
 from trl_mcp.tools.contract import Tool
 from trl_mcp.tools.fields import AcceptedCodes, MethodName
 from trl_mcp.tools.ready_made import fetching, with_ready_made
-from trl_mcp.tools.submission import Consent, SubmissionResult, carry_out, usd
+from trl_mcp.tools.submission import Consent, SubmissionResult, carry_out, place_wish, usd
 from trl_mcp.tools.trained_models import with_trained_models
 from trl_mcp.tools.translation import translate_training
 from trl_mcp.values import ToolName
@@ -106,7 +105,7 @@ async def submit_training(arguments: SubmitTraining, context: CallContext) -> Su
     cap = min((limit for limit in limits if limit is not None), default=None)
     wanted = await with_trained_models(asked(arguments), context)
     said = (*context.findings, *brought)
-    plan = await plan_training(wanted, _wish(arguments), context.gathering, attempts, said, cap)
+    plan = await plan_training(wanted, place_wish(arguments), context.gathering, attempts, said, cap)
     consent = Consent(arguments.dry_run, usd(arguments.max_cost_usd), accept=arguments.accept)
     return await carry_out(plan, consent, context)
 
@@ -115,10 +114,6 @@ def asked(arguments: SubmitTraining) -> Asked:
     """Return what was asked of the training, apart from where it runs."""
     given = {field.name for field in fields(Asked)} & set(SubmitTraining.model_fields)
     return Asked(**arguments.model_dump(include=given))
-
-
-def _wish(arguments: SubmitTraining) -> Wish:
-    return Wish(**arguments.model_dump(include={field.name for field in fields(Wish)}))
 
 
 TOOL = Tool(
