@@ -62,6 +62,7 @@ def test_a_model_that_says_nothing_before_and_after_is_warned_of() -> None:
     [
         ({"tuning": "full", "model": "a/b", "merge": True}, "the result is a whole model"),
         ({"tuning": "lora", "model": "a/b", "merge": False}, "the result is an adapter of b, which it needs"),
+        ({"tuning": "lora", "model": "/jobs/sft-1/output"}, "the result is an adapter of sft-1, which it needs"),
         (
             {"tuning": "qlora", "model": "/x/b", "merge": True},
             "the result is an adapter of b; the whole model is in merged/",

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from trl_mcp.recipes.references import ModelReference
+
 _CHANCE_LOSS = 0.6931
 _NEAR_CHANCE = 0.005
 _FOLDER_OF_MERGED = "merged"
@@ -75,10 +77,11 @@ def silent_samples(samples: Sequence[Mapping[str, Any]]) -> str | None:
 
 def kind_of_result(run: Mapping[str, object]) -> str | None:
     """Return what a training's recipe leaves behind: an adapter, or a whole model; None where it does not say."""
-    tuning, model = run.get("tuning"), str(run.get("model", "")).rpartition("/")[2]
+    tuning, model = run.get("tuning"), str(run.get("model", ""))
     if tuning == "full":
         return "the result is a whole model"
     if tuning not in ("lora", "qlora"):
         return None
     merged = f"; the whole model is in {_FOLDER_OF_MERGED}/" if run.get("merge") else ", which it needs"
-    return f"the result is an adapter of {model}{merged}"
+    base = ModelReference(model, is_folder=model.startswith("/"))
+    return f"the result is an adapter of {base.short_name}{merged}"
