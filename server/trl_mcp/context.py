@@ -67,6 +67,7 @@ class CallContext:
             server.settings.environ,
             server.settings.home,
             frozenset(server.settings.secret_values),
+            server.settings.private_hosts,
         )
 
     def secrets(self) -> list[str]:

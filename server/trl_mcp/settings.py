@@ -47,7 +47,8 @@ class Settings:
         default=False,
         metadata={
             "env": "TRL_MCP_ALLOW_LOCAL_CODE",
-            "help": "1: jobs on this machine may run code that a caller has written (reward_code, submit_script)",
+            "help": "1: jobs on this machine may run code that a caller has written (reward_code, submit_script), and "
+            "https addresses of this machine and its network are read for a caller",
         },
     )
     secrets: tuple[str, ...] = field(
@@ -93,6 +94,11 @@ class Settings:
     def secret_values(self) -> dict[str, str]:
         """The secrets that jobs may be given and that are set, but for HF_TOKEN: that one is the caller's own."""
         return {name: value for name in self.secrets if name != _TOKEN and (value := self.environ.get(name))}
+
+    @property
+    def private_hosts(self) -> frozenset[str] | None:
+        """The hosts of this machine and its network that are read for a caller; None: all of them."""
+        return None if self.allows_local_code else frozenset()
 
     @property
     def is_offline(self) -> bool:

@@ -58,7 +58,7 @@ class Web(ThreadingHTTPServer):
     def look(self, path: str, seconds: float = 30) -> Scan:
         """Look at a file of this server."""
         deadline = time.monotonic() + seconds
-        return look_at(web_source(self.address + path, deadline, self.trust), SFT, deadline)
+        return look_at(web_source(self.address + path, deadline, self.trust, ("127.0.0.1",)), SFT, deadline)
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -187,6 +187,58 @@ def test_redirects_are_followed_to_https_only(web: Web) -> None:
         web.look("/loop.jsonl")
 
 
+HERE = [
+    "127.0.0.1",
+    "localhost",
+    "[::1]",
+    "[::ffff:127.0.0.1]",
+    "2130706433",
+    "10.0.0.1",
+    "169.254.169.254",
+    "[fe80::1]",
+]
+
+
+@pytest.mark.parametrize("host", HERE)
+def test_hosts_of_this_machine_and_its_network_are_not_asked(host: str) -> None:
+    with pytest.raises(InvalidArguments, match=r"no public host.*TRL_MCP_ALLOW_LOCAL_CODE=1.*Nothing was started"):
+        web_source(f"https://{host}/a.jsonl", time.monotonic() + 5)
+
+
+def test_a_move_to_a_host_of_this_network_is_not_followed(web: Web) -> None:
+    port = web.address.rpartition(":")[2]
+    web.files = {"/real.jsonl": LINES}
+    web.moved = {
+        "/cloud.jsonl": "https://169.254.169.254/latest/meta-data/a.jsonl",
+        "/name.jsonl": f"https://localhost:{port}/real.jsonl",
+    }
+    for path, host in {"/cloud.jsonl": "169.254.169.254", "/name.jsonl": "localhost"}.items():
+        with pytest.raises(InvalidArguments, match=f"{host} is no public host"):
+            web.look(path)
+    assert len(web.asked) == 2
+
+
+def test_a_file_that_moves_to_this_network_after_the_first_look_is_not_followed(web: Web) -> None:
+    web.files = {"/a.jsonl": LINES}
+    deadline = time.monotonic() + 30
+    source = web_source(f"{web.address}/a.jsonl", deadline, web.trust, ("127.0.0.1",))
+    web.moved = {"/a.jsonl": "https://169.254.169.254/a.jsonl"}
+    with pytest.raises(InvalidArguments, match=r"169\.254\.169\.254 is no public host"):
+        look_at(source, SFT, deadline)
+
+
+@pytest.mark.parametrize("location", ["https://[bad", "", "https://user:word@127.0.0.1/a.jsonl"])
+def test_a_move_to_what_is_no_address_is_refused(web: Web, location: str) -> None:
+    web.moved = {"/a.jsonl": location}
+    with pytest.raises(NotPossible, match=r"not https|too often"):
+        web.look("/a.jsonl")
+
+
+def test_a_host_that_nobody_knows_is_said_so() -> None:
+    with pytest.raises(NotPossible, match=r"nowhere\.invalid is a host that is not known here"):
+        web_source("https://nowhere.invalid/a.jsonl", time.monotonic() + 5)
+
+
 def test_a_file_that_is_not_there_is_said_so(web: Web) -> None:
     with pytest.raises(NotFound, match="has no file at this address"):
         web.look("/nowhere.jsonl")
@@ -200,7 +252,7 @@ def test_a_file_behind_a_login_is_refused(web: Web) -> None:
 def test_a_server_whose_certificate_nobody_vouches_for_is_refused(web: Web) -> None:
     web.files = {"/a.jsonl": LINES}
     with pytest.raises(NotPossible, match="does not answer"):
-        web_source(f"{web.address}/a.jsonl", time.monotonic() + 5)
+        web_source(f"{web.address}/a.jsonl", time.monotonic() + 5, None, ("127.0.0.1",))
     assert web.asked == []
 
 
@@ -219,6 +271,8 @@ def test_a_file_without_end_is_read_until_the_time_is_up(web: Web) -> None:
         "https://user:word@host/a.jsonl",
         "https://host/a.zip",
         "https://host/",
+        "https://[host/a.jsonl",
+        "https://host:99999/a.jsonl",
     ],
 )
 def test_an_address_that_may_not_be_read_is_refused(address: str) -> None:

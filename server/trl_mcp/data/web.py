@@ -7,13 +7,13 @@ import ssl
 import tempfile
 import time
 import weakref
-from collections.abc import Generator, Mapping
+from collections.abc import Collection, Generator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
 from typing import Any, BinaryIO, cast
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 
 import httpx2
 
@@ -21,23 +21,28 @@ from trl_mcp import __version__
 from trl_mcp.data.sources import DataFile, RowSource
 from trl_mcp.errors import InvalidArguments, NotFound, NotPossible
 from trl_mcp.render.templates import job_module
+from trl_mcp.web_trail import Trail, https_parts
 
 MOST_DOWNLOAD_BYTES = 2_000_000_000
-_MOST_REDIRECTS = 5
-_REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _TIMEOUT = httpx2.Timeout(10, connect=5)
 _PIECE = 1 << 18
 _NOTHING_STARTED = "Nothing was started."
+_INSTEAD = "Download it and give its path, or put it on the Hub."
 
 
-def web_source(address: str, deadline: float, trust: ssl.SSLContext | None = None) -> RowSource:
+def web_source(
+    address: str,
+    deadline: float,
+    trust: ssl.SSLContext | None = None,
+    private_hosts: Collection[str] | None = (),
+) -> RowSource:
     """Return the data file at an https address; `trust` says which certificates are believed (None: the system's).
 
-    Raises InvalidArguments for an address that may not be read, NotFound where nothing is there, NotPossible where
+    Hosts of private networks are asked only where they are named (None: all of them). Raises InvalidArguments for an address that may not be read, NotFound where nothing is there, NotPossible where
     the server does not give it.
     """
     kind = _kind(address)
-    web = _WebFile(address, deadline, trust)
+    web = _WebFile(address, deadline, trust, private_hosts)
     name = urlsplit(address).path.rpartition("/")[2]
     open_file = web.open_in_parts if kind == "parquet" else web.open_in_order
     files = {"train": (DataFile(name, kind, open_file, web.size),)}
@@ -45,8 +50,8 @@ def web_source(address: str, deadline: float, trust: ssl.SSLContext | None = Non
 
 
 def _kind(address: str) -> str:
-    parts = urlsplit(address)
-    if parts.scheme != "https" or not parts.hostname or parts.username or parts.password:
+    parts = https_parts(address)
+    if parts is None:
         raise InvalidArguments(
             "The address of the data cannot be read.",
             allowed="It is a public https URL without a user or password in it.",
@@ -67,8 +72,11 @@ def _kind(address: str) -> str:
 class _WebFile:
     """One file on the web; the first request tells its size and whether it can be read in parts."""
 
-    def __init__(self, address: str, deadline: float, trust: ssl.SSLContext | None) -> None:
+    def __init__(
+        self, address: str, deadline: float, trust: ssl.SSLContext | None, private_hosts: Collection[str] | None
+    ) -> None:
         self._address = address
+        self._private_hosts = private_hosts
         self._deadline = deadline
         self._http = httpx2.Client(
             verify=trust or True,
@@ -138,20 +146,17 @@ class _WebFile:
     @contextmanager
     def _answer(self, headers: Mapping[str, str]) -> Generator[httpx2.Response]:
         """Open the answer to a request, wherever it is found. Raises NotFound, NotPossible."""
-        address = self._address
-        for _ in range(_MOST_REDIRECTS + 1):
-            answer = self._send(address, headers)
+        trail = Trail(self._address, self._private_hosts, _INSTEAD)
+        while True:
+            trail.check()
+            answer = self._send(trail.at, headers)
             try:
-                if answer.status_code not in _REDIRECTS:
+                if not trail.follow(answer.status_code, answer.headers.get("Location", "")):
                     self._check(answer)
                     yield answer
                     return
-                address = urljoin(address, answer.headers.get("Location", ""))
             finally:
                 answer.close()
-            if urlsplit(address).scheme != "https":
-                raise self._refusal("sends readers on to an address that is not https")
-        raise self._refusal("sends readers on too often")
 
     def _send(self, address: str, headers: Mapping[str, str]) -> httpx2.Response:
         if time.monotonic() > self._deadline:
@@ -173,7 +178,7 @@ class _WebFile:
         return NotPossible(
             f"{urlsplit(self._address).hostname} {what}.",
             allowed="Data on the web is read without any token.",
-            next_step=f"Download it and give its path, or put it on the Hub. {_NOTHING_STARTED}",
+            next_step=f"{_INSTEAD} {_NOTHING_STARTED}",
         )
 
 

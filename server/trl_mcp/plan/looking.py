@@ -13,7 +13,7 @@ import anyio.to_thread
 from trl_mcp.data.hub_source import HubData, hub_source
 from trl_mcp.data.local import local_source
 from trl_mcp.data.look import Scan, look_at
-from trl_mcp.data.sources import HubParquet, RowSource
+from trl_mcp.data.sources import NamedFiles, RowSource
 from trl_mcp.data.token_worker import TokensOverrun
 from trl_mcp.data.tokens import Measurement, TokenWishes, measure_tokens
 from trl_mcp.data.web import web_source
@@ -52,13 +52,13 @@ class Looking:
 class Look:
     """What was seen: the report, the max_length that its tokens were counted for, and why none were, in findings.
 
-    `parquet` says what was read in place of the data set's own files, where that is so.
+    `named` are the files of a data set on the Hub that a job is to read.
     """
 
     report: DataReport
     max_length: int | None = None
     findings: tuple[Finding, ...] = ()
-    parquet: HubParquet | None = None
+    named: NamedFiles | None = None
 
 
 async def look(looking: Looking, gathering: Gathering) -> Look:
@@ -79,11 +79,11 @@ async def look(looking: Looking, gathering: Gathering) -> Look:
 
     if gathering.tokens is not None and looking.model is not None:
         gathering.tokens.warm_up()
-    scans: list[tuple[Scan, HubParquet | None]] = []
+    scans: list[tuple[Scan, NamedFiles | None]] = []
 
     async def scan() -> None:
         source = await _source(looking, gathering, deadline)
-        scans.append((await _scan(source, looking.wishes, deadline, gathering), source.parquet))
+        scans.append((await _scan(source, looking.wishes, deadline, gathering), source.named))
 
     try:
         async with anyio.create_task_group() as group:
@@ -92,15 +92,15 @@ async def look(looking: Looking, gathering: Gathering) -> Look:
                 group.start_soon(fetch_tokenizer)
     except ExceptionGroup as error_group:
         raise error_group.exceptions[0] from None
-    ((found, parquet),) = scans
+    ((found, named),) = scans
     if folder is None or not found.report.rows_kept or gathering.tokens is None:
-        return Look(found.report, findings=tuple(findings), parquet=parquet)
+        return Look(found.report, findings=tuple(findings), named=named)
     try:
         measurement = await _measure(found, folder, looking, gathering)
     except NotPossible as error:
-        return Look(found.report, findings=(*findings, _unmeasured(error, looking)), parquet=parquet)
+        return Look(found.report, findings=(*findings, _unmeasured(error, looking)), named=named)
     report = replace(found.report, tokens=measurement.report)
-    return Look(report, measurement.max_length, tuple(findings), parquet)
+    return Look(report, measurement.max_length, tuple(findings), named)
 
 
 async def _source(looking: Looking, gathering: Gathering, deadline: float) -> RowSource:
@@ -108,7 +108,7 @@ async def _source(looking: Looking, gathering: Gathering, deadline: float) -> Ro
     if data.is_path:
         return await anyio.to_thread.run_sync(local_source, Path(data.id))
     if data.is_url:
-        return await anyio.to_thread.run_sync(web_source, data.id, deadline)
+        return await anyio.to_thread.run_sync(web_source, data.id, deadline, None, gathering.private_hosts)
     gathering.check_online()
     commit = looking.commit or (await gathering.hub.dataset(gathering.token, data.id, data.revision)).sha
     named = HubData(data.text, data.id, commit, data.config)

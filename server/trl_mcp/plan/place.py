@@ -77,7 +77,8 @@ class Gathering:
     """Who asks, whether the Hub may be asked at all, what counts tokens (None: nothing), and who is told of progress.
 
     `environ`, `home` and `secrets` are the operator's: which GPUs jobs may use, on which disk they lie, and the names
-    of the secrets that they can be given.
+    of the secrets that they can be given; `private_hosts` are those of this machine and its network that https
+    addresses may lead to (None: all of them).
     """
 
     hub: Hub
@@ -89,6 +90,7 @@ class Gathering:
     environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ), repr=False)
     home: Path = field(default_factory=Path.home)
     secrets: frozenset[str] = frozenset()
+    private_hosts: frozenset[str] | None = frozenset()
 
     def check_online(self) -> None:
         """Raise HubUnreachable where the Hub may not be asked."""
@@ -141,11 +143,19 @@ async def _local_place(wish: Wish, timeout_s: int | None, gathering: Gathering, 
     return replace(place, output_repo=repo, private=wish.private, identity=identity)
 
 
+def _meant(hardware: str, flavors: list[Flavor]) -> str:
+    """Return which flavor was meant: of those whose names begin so the cheapest, else the one named most alike."""
+    begun = [each for each in flavors if hardware and each.name.startswith(hardware.lower())]
+    if begun:
+        return f' Did you mean "{min(begun, key=lambda each: each.micro_usd_per_minute).name}"?'
+    return did_you_mean(hardware, [each.name for each in flavors])
+
+
 async def _paid_place(wish: Wish, timeout_s: int | None, hub: Hub, token: str, attempts: int) -> Place:
     identity, (flavors, _) = await both(lambda: hub.identity(token), lambda: hub.flavors(token))
     flavor = next((each for each in flavors if each.name == wish.hardware), None)
     if flavor is None and wish.hardware != AUTO:
-        raise no_hardware(wish.hardware, flavors, did_you_mean(wish.hardware, [each.name for each in flavors]))
+        raise no_hardware(wish.hardware, flavors, _meant(wish.hardware, flavors))
     namespace = wish.namespace or identity.name
     return Place(
         hardware=wish.hardware,

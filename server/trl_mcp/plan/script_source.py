@@ -1,24 +1,22 @@
 """The text of a script at an https address: fetched once, so that what was checked and shown is what runs."""
 
-import ipaddress
-import socket
 import ssl
 from collections.abc import Collection
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from urllib.parse import urljoin, urlsplit
-from urllib.request import getproxies
+from urllib.parse import urlsplit
 
 import anyio
+import anyio.to_thread
 import httpx2
 
 from trl_mcp import __version__
 from trl_mcp.errors import InvalidArguments, NotFound, NotPossible
 from trl_mcp.recipes.script import raw_address
+from trl_mcp.web_trail import Trail
 
 MOST_BYTES = 1_000_000
 _SECONDS = 10.0
-_MOST_REDIRECTS = 5
-_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_INSTEAD = "Give the text itself."
 _NOTHING_STARTED = "Nothing was started."
 
 
@@ -30,8 +28,8 @@ async def fetch_script(
 ) -> str:
     """Return the text at an https address; the page that shows a file on GitHub or the Hub is read raw.
 
-    Hosts of private networks are asked only where they are named (None: all of them); `trust` says which certificates are believed (None:
-    the system's). Raises InvalidArguments for an address that may not be read or holds no text, NotFound where nothing
+    Hosts of private networks are asked only where they are named (None: all of them); `trust` says which certificates
+    are believed (None: the system's). Raises InvalidArguments for an address that may not be read or holds no text, NotFound where nothing
     is there, NotPossible where the host does not give it within `seconds`.
     """
     address = raw_address(address)
@@ -44,52 +42,21 @@ async def fetch_script(
             async with httpx2.AsyncClient(
                 verify=trust or True, cookies=cookies, headers=headers, timeout=timeout
             ) as http:
-                return await _Fetch(http, private_hosts).text(address)
+                return await _text(http, Trail(address, private_hosts, _INSTEAD))
     except TimeoutError:
         raise _refusal(address, "did not give the script in time") from None
     except (httpx2.RequestError, httpx2.InvalidURL) as error:
         raise _refusal(address, f"does not answer ({type(error).__name__})") from None
 
 
-class _Fetch:
-    def __init__(self, http: httpx2.AsyncClient, private_hosts: Collection[str] | None) -> None:
-        self._http = http
-        self._private_hosts = private_hosts
-
-    async def text(self, address: str) -> str:
-        """Return the text at an address, wherever it leads to."""
-        at = address
-        for _ in range(_MOST_REDIRECTS + 1):
-            await self._check_host(at)
-            async with self._http.stream("GET", at) as answer:
-                if answer.status_code not in _REDIRECTS:
-                    return _decoded(await _body(answer, address), answer.headers.get("Content-Type", ""), address)
-                at = urljoin(at, answer.headers.get("Location", ""))
-            if urlsplit(at).scheme != "https":
-                raise _refusal(address, "sends readers on to an address that is not https")
-        raise _refusal(address, "sends readers on too often")
-
-    async def _check_host(self, address: str) -> None:
-        """Raise InvalidArguments for a host that only this machine or its network can reach.
-
-        A name that resolves otherwise a moment later gains nothing: no such host has a certificate for it.
-        """
-        host = urlsplit(address).hostname or ""
-        if self._private_hosts is None or host in self._private_hosts:
-            return
-        try:
-            found = await anyio.getaddrinfo(host, urlsplit(address).port or 443, type=socket.SOCK_STREAM)
-        except OSError:
-            if "https" in getproxies():  # which knows more hosts than this machine, and where it may not go
-                return
-            raise _refusal(address, "is a host that is not known here") from None
-        if all(ipaddress.ip_address(entry[4][0].partition("%")[0]).is_global for entry in found):
-            return
-        raise InvalidArguments(
-            f"{host} is no public host; of this machine and its network nothing is read for a caller.",
-            allowed="It is where the operator sets TRL_MCP_ALLOW_LOCAL_CODE=1.",
-            next_step=f"Give the text itself. {_NOTHING_STARTED}",
-        )
+async def _text(http: httpx2.AsyncClient, trail: Trail) -> str:
+    """Return the text at an address, wherever it leads to."""
+    address = trail.at
+    while True:
+        await anyio.to_thread.run_sync(trail.check, abandon_on_cancel=True)
+        async with http.stream("GET", trail.at) as answer:
+            if not trail.follow(answer.status_code, answer.headers.get("Location", "")):
+                return _decoded(await _body(answer, address), answer.headers.get("Content-Type", ""), address)
 
 
 async def _body(answer: httpx2.Response, address: str) -> bytes:

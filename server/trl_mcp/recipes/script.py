@@ -6,12 +6,12 @@ import sys
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
 
 from trl_mcp.errors import InvalidArguments
 from trl_mcp.recipes.script_header import read_script_header
 from trl_mcp.schema import did_you_mean, shorten
 from trl_mcp.values import Finding, Severity
+from trl_mcp.web_trail import https_parts
 
 # Templates that a person may take as they are; they read no RUN that only this server can write.
 STANDALONE = ("seq2seq", "tiny_model")
@@ -87,8 +87,8 @@ def raw_address(address: str) -> str:
 
     Raises InvalidArguments for one that is not https, or has a user or password in it.
     """
-    parts = urlsplit(address.strip())
-    if parts.scheme != "https" or not parts.hostname or parts.username or parts.password:
+    parts = https_parts(address)
+    if parts is None:
         raise InvalidArguments(
             "The address of the script cannot be read.",
             allowed="It is a public https URL without a user or password in it.",

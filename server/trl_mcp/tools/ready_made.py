@@ -25,7 +25,7 @@ Fetch = Callable[[str], Awaitable[str]]
 
 def fetching(context: CallContext) -> Fetch:
     """Return what fetches a text for a caller, from private hosts only for those who may run code on this machine."""
-    return partial(fetch_script, private_hosts=None if context.server.settings.allows_local_code else ())
+    return partial(fetch_script, private_hosts=context.server.settings.private_hosts)
 
 
 async def with_ready_made(arguments: ArgumentsT, fetch: Fetch = fetch_script) -> tuple[ArgumentsT, tuple[Finding, ...]]:
