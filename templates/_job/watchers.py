@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from collections.abc import Callable
 from typing import Any, Self
 
 from _job.progress import report
@@ -47,25 +48,27 @@ class ProgressWatch:
 
 
 class CheckpointClock:
-    """Asks for a checkpoint whenever so many minutes have passed since the last one."""
+    """Asks for a checkpoint before so many minutes of work could be lost, as far as steps take as long as the last."""
 
-    def __init__(self, minutes: float) -> None:
-        """Set the interval."""
-        self.seconds = minutes * 60
-        self.saved = time.monotonic()
+    def __init__(self, minutes: float, now: Callable[[], float] = time.monotonic) -> None:
+        """Set the interval; `now` tells the time in seconds."""
+        self.seconds, self.now = minutes * 60, now
+        self.saved = self.stepped = now()
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Start the clock."""
-        self.saved = time.monotonic()
+        self.saved = self.stepped = self.now()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Ask for a checkpoint when it is due; after the last step the model itself is saved."""
-        due = any_process(time.monotonic() - self.saved >= self.seconds, args)
+        """Ask for a checkpoint where the next step would be too late for it; after the last the model itself is saved."""
+        now = self.now()
+        next_end, self.stepped = now + (now - self.stepped), now
+        due = any_process(next_end - self.saved > self.seconds, args)
         control.should_save = control.should_save or (due and state.global_step < state.max_steps)
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Start the clock again."""
-        self.saved = time.monotonic()
+        self.saved = self.stepped = self.now()
 
 
 class StopRequest:

@@ -18,16 +18,17 @@ class Constant:
 
 
 MEMORY = {
-    "rms_norm": Constant(14, 0.2, "bytes per hidden number that norms and sums of a gated layer keep, in float32"),
-    "layer_norm": Constant(6, 0.3, "the same for a layer with fused LayerNorm"),
-    "layer": Constant(1.2, 0.2, "height of one layer's backward pass over what its forward pass keeps"),
-    "adapter": Constant(1, 0.3, "copies of its input that an adapter keeps, in its own type"),
+    "kept": Constant(1, 0.05, "what a layer keeps for its backward pass, over what is counted"),
+    "layer": Constant(1, 0.2, "what passes while a layer is at work, over what is counted"),
+    "adapter": Constant(1, 0.1, "what adapters keep of their inputs, over what is counted"),
     "eager": Constant(8.4, 0.15, "16-bit copies of the scores of one layer in its eager backward pass"),
     "eager_kept": Constant(3.5, 0.3, "16-bit copies of the scores that an eager layer keeps"),
     "litgpt_4bit": Constant(3.5, 0.3, "bytes per input number that LitGPT's 4-bit layers keep besides"),
     "compiled": Constant(0.55, 0, "share of a layer's activations that compiled code keeps"),
     "logits_plain": Constant(14, 0.1, "bytes per logit in Transformers: 2 + 4 + 4 + 4"),
-    "logits_twice": Constant(28, 0, "the same for a student and its teacher"),
+    "logits_online": Constant(11, 0.1, "the same in Online DPO: 6 in 16 bits, 5 in float32 for answers alone"),
+    "logits_pairs": Constant(12, 0.1, "the same in ORPO and CPO, half of whose rows have a cross entropy"),
+    "logits_twice": Constant(68, 0.1, "the same in GKD, whose divergence of student and teacher is taken in float32"),
     "logits_early": Constant(18, 0.15, "before 4.40, which copied shifted float32 logits"),
     "logits_remote": Constant(12, 0.1, "model code of 2023 that keeps 16 bits until the loss"),
     "logits_half": Constant(8, 0.15, "the same without autocast"),

@@ -1,7 +1,10 @@
 """A look at every row of a large data set beside `datasets` and plain Python: `python -m tests.benchmarks.data_scan`."""
 
+import csv
+import json
 import os
 import random
+import re
 import subprocess
 import sys
 import tempfile
@@ -50,6 +53,20 @@ def write_data(path: Path) -> int:
     return sum(column.total_compressed_size for column in columns if column.path_in_schema.startswith("messages."))
 
 
+def write_texts(path: Path) -> list[Path]:
+    """Write the rows as JSON Lines, and as CSV with the first question and answer of each; return the files."""
+    parquet: Any = import_module("pyarrow.parquet")
+    paths = [path.with_suffix(".jsonl"), path.with_suffix(".csv")]
+    with paths[0].open("w") as lines, paths[1].open("w", newline="") as stream:
+        table = csv.writer(stream)
+        table.writerow(["id", "prompt", "completion", "heavy"])
+        for batch in parquet.ParquetFile(path).iter_batches(GROUP):
+            for row in batch.to_pylist():
+                lines.write(f"{json.dumps(row)}\n")
+                table.writerow([row["id"], *(turn["content"] for turn in row["messages"][:2]), row["heavy"]])
+    return paths
+
+
 def measure_local(path: str) -> None:
     """Look at a local file."""
     from trl_mcp.data.local import local_source
@@ -81,11 +98,15 @@ def measure_plain(path: str) -> None:
     """Load the file with `datasets` and make the same checks of every row in plain Python."""
 
     def check() -> int:
+        datasets: Any = import_module("datasets")
+        kind = "parquet" if path.endswith(".parquet") else "json"
+        with tempfile.TemporaryDirectory() as cache:
+            return checked(datasets.load_dataset(kind, data_files=path, split="train", cache_dir=cache))
+
+    def checked(loaded: Any) -> int:
         from trl_mcp.data.checks import row_notes
         from trl_mcp.render.templates import job_module
 
-        datasets: Any = import_module("datasets")
-        loaded = datasets.load_dataset("parquet", data_files=path, split="train", cache_dir=tempfile.mkdtemp())
         conversion = job_module("conversion")
         rows = loaded.select_columns(["messages"])
         convert = conversion.find_conversion(list(rows.select(range(100))), conversion.RowRules("sft")).convert
@@ -106,8 +127,10 @@ def report_of(work: Callable[[], int]) -> None:
     began, worked = time.perf_counter(), time.process_time()
     kept = work()
     assert kept == ROWS, kept
-    peak = import_module("resource").getrusage(import_module("resource").RUSAGE_SELF).ru_maxrss * 1024 / 1e6
-    print(time.perf_counter() - began, time.process_time() - worked, peak)
+    seconds, worked = time.perf_counter() - began, time.process_time() - worked
+    # What getrusage tells begins with the memory of the process that started this one.
+    peak = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    print(seconds, worked, int(peak[1]) * 1024 / 1e6 if peak else float("nan"))
 
 
 def best(*arguments: str) -> tuple[float, float, float]:
@@ -128,17 +151,21 @@ def main() -> None:
         path = Path(folder, "train.parquet")
         needed = write_data(path)
         commit = hub.add_repo("acme/talks", {"data/train.parquet": path.read_bytes()}, repo_type="dataset")
+        lines, table = write_texts(path)
         print(f"{ROWS:,} rows, {path.stat().st_size / 1e6:.1f} MB, needed columns {needed / 1e6:.1f} MB")
         print(f"load average {psutil.getloadavg()[0]:.1f} on {os.cpu_count()} cores, best of {ROUNDS}")
         rows = {
-            "local file": best("local", str(path)),
-            "emulated Hub": best("hub", hub.endpoint, commit),
-            "datasets + plain Python": best("plain", str(path)),
+            "Parquet on the Hub": best("hub", hub.endpoint, commit),
+            "Parquet here": best("local", str(path)),
+            "Parquet, datasets + Python": best("plain", str(path)),
+            "JSON Lines here": best("local", str(lines)),
+            "JSON Lines, datasets + Python": best("plain", str(lines)),
+            "CSV here": best("local", str(table)),
         }
         fetched = sum(request.sent for request in hub.requests("*.parquet")) / ROUNDS
-        print(f"{'':26}{'seconds':>9}{'CPU s':>8}{'MB RSS':>8}")
+        print(f"{'':30}{'seconds':>9}{'CPU s':>8}{'MB RSS':>8}")
         for name, (seconds, worked, memory) in rows.items():
-            print(f"{name:26}{seconds:9.2f}{worked:8.2f}{memory:8.0f}")
+            print(f"{name:30}{seconds:9.2f}{worked:8.2f}{memory:8.0f}")
         print(f"fetched {fetched / 1e6:.1f} MB: {fetched / needed:.3f} x the needed columns")
 
 

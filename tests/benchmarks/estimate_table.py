@@ -48,7 +48,8 @@ def _heading() -> list[str]:
         f"Each line is a training on {ROWS:,} rows of {TOKENS} tokens in the mean (grpo: prompts of {TOKENS}, answers of up",
         "to 512), all else as by default. The columns in the middle say whether one card of the kind holds it: yes means",
         "with a fifth to spare. Then the cheapest machine that holds it so, the memory at the peak, the hours that half and",
-        "nine in ten such runs stay below, and the money expected. Shapes of models:",
+        "nine in ten such runs stay below, and the money expected. Where only fsdp2 makes it fit, the machine is named with it",
+        "and the memory is that without. Shapes of models:",
         "[architectures.json](calibration/architectures.json).",
         "",
         f"Prices are a snapshot: {source}. The tools ask for today's.",
@@ -76,7 +77,8 @@ async def _rows(client: Client, method: str, model: str) -> list[list[str]]:
 
 def _cheapest(option: dict[str, Any]) -> list[str]:
     if option["verdict"] == "no":
-        return ["none", f"{option['peak_gb']:.0f}", "", ""]
+        spread = "strategy=fsdp2" in option["reason"]
+        return [f"{option['hardware']} with fsdp2" if spread else "none", f"{option['peak_gb']:.0f}", "", ""]
     name = option["hardware"] + (" (tight)" if option["verdict"] == "tight" else "")
     hours = f"{option['hours_low']:.1f} to {option['hours_high']:.1f}"
     return [name, f"{option['peak_gb']:.0f}", hours, f"{option['usd_expected']:.2f}"]

@@ -17,6 +17,7 @@ from tests.benchmarks.heldout import PEAK, RATE, Quantity, error_line, held_out,
 from tests.benchmarks.measurements import CALIBRATION_DATA, Row, read_rows
 
 _GROUPS: Mapping[str, Callable[[Row], str]] = {
+    "method": lambda row: str(row.raw.get("method")),
     "tuning": lambda row: row.setup.tuning,
     "GPU": lambda row: str(row.raw.get("gpu")),
     "source": lambda row: row.source,

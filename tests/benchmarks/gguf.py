@@ -12,8 +12,10 @@ import tempfile
 import threading
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from textwrap import dedent
+from typing import IO
 
 import psutil
 
@@ -90,7 +92,16 @@ def start(python: str, folder: Path, model: Path) -> Job:
     places = {name: str(folder / name) for name in ("output", "run_folder")}
     kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     own = {f"TRL_MCP_{name.upper()}": place for name, place in places.items()} | {"TRL_MCP_RUN_TAG": TAG}
-    return Job([python, str(templates / "convert_gguf.py")], folder, kept | own | {"HF_HUB_OFFLINE": "1"})
+    environment = kept | own | {"HF_HUB_OFFLINE": "1"}
+    return Job(partial(_process, python), templates / "convert_gguf.py", folder, environment)
+
+
+def _process(
+    python: str, arguments: list[str], folder: Path, environment: dict[str, str], errors: IO[bytes]
+) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [python, *arguments], cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=errors, text=True
+    )
 
 
 def measure(job: Job) -> tuple[Peak, float]:

@@ -9,8 +9,19 @@ from tests.checks.desk import DATA, SHAPE, T4, found, gathered, report
 from tests.conftest import FAKE_TOKEN
 from trl_mcp.checks.check import Gathered
 from trl_mcp.checks.registry import CHECKS, run_checks
-from trl_mcp.values import Severity
+from trl_mcp.values import Severity, TokenReport
 
+SHORT = TokenReport(
+    p50=100,
+    p95=200,
+    p99=300,
+    longest=400,
+    total=9000,
+    rows_measured=90,
+    truncated_pct=0.0,
+    trained_pct=50.0,
+    untrained_rows=0,
+)
 TEACHER = "trainer_args", {"teacher_model": "meta-llama/Meta-Llama-3-8B-Instruct"}
 
 
@@ -32,6 +43,11 @@ FIRES: dict[str, tuple[Gathered, str]] = {
     "model.exists": (gathered(model=report(files=("model-q4.gguf", "config.json"))), "only GGUF files"),
     "model.trainable": (gathered(asked={"tuning": "full"}, shape=replace(SHAPE, quantization="gptq")), "gptq"),
     "model.encoder": (gathered(shape=replace(SHAPE, encoder=True, model_type="bert")), "method reward"),
+    "lora.experts": (
+        gathered(asked={"trainer_args": {"lora_dropout": 0.05}}, shape=replace(SHAPE, experts=8)),
+        "lora_dropout is 0.05",
+    ),
+    "model.context": (gathered(asked={"max_length": 9000}, shape=replace(SHAPE, context=8192)), "max_length=8192"),
     "model.base": (gathered(model=report("Qwen/Qwen3-0.6B-Base"), asked={"method": "dpo"}), 'method="sft"'),
     "model.licence": (gathered(model=report(licence="cc-by-nc-nd-4.0"), is_published=True), "private=true"),
     "gguf.later": (gathered(config={"architectures": ["OPTForCausalLM"]}), "does not convert OPTForCausalLM"),
@@ -70,8 +86,25 @@ def test_a_training_that_is_right_has_no_finding() -> None:
 
 QUIET: dict[str, list[Gathered]] = {
     "model.exists": [gathered(model=report(files=("adapter_model.bin",))), gathered(model=report(files=()))],
-    "model.trainable": [gathered(shape=replace(SHAPE, quantization="nf4")), gathered(asked={"tuning": "full"})],
+    "model.trainable": [
+        gathered(asked={"tuning": "qlora"}, shape=replace(SHAPE, quantization="nf4")),
+        gathered(asked={"tuning": "lora"}, shape=replace(SHAPE, quantization="mxfp4")),
+        gathered(asked={"tuning": "full"}),
+    ],
     "model.encoder": [gathered(), gathered(asked={"method": "reward"}, shape=replace(SHAPE, encoder=True))],
+    "lora.experts": [
+        gathered(shape=replace(SHAPE, experts=8)),
+        gathered(asked={"trainer_args": {"lora_dropout": 0.05}}),
+        gathered(
+            asked={"trainer_args": {"lora_dropout": 0.05, "lora_target_modules": ["q_proj", "v_proj"]}},
+            shape=replace(SHAPE, experts=8),
+        ),
+    ],
+    "model.context": [
+        gathered(asked={"max_length": 9000}),
+        gathered(asked={"max_length": 8192}, shape=replace(SHAPE, context=8192)),
+        gathered(asked={"max_length": 9000}, shape=replace(SHAPE, context=8192), data=replace(DATA, tokens=SHORT)),
+    ],
     "model.base": [
         gathered(asked={"method": "dpo"}),
         gathered(model=report("Qwen/Qwen3-0.6B-Base"), asked={"method": "orpo"}),

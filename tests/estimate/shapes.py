@@ -19,7 +19,12 @@ def architectures() -> dict[str, Any]:
 
 def config_of(name: str) -> dict[str, object]:
     known = architectures()[name]
-    return {
+    experts: dict[str, object] = {
+        "num_experts": known.get("experts", 0),
+        "num_experts_per_tok": known.get("active_experts", 0),
+        "moe_intermediate_size": known.get("expert_ff", 0),
+    }
+    return experts | {
         "model_type": "qwen3" if name.startswith("qwen3") else "llama",
         "hidden_size": known["h"],
         "num_hidden_layers": known["L"],

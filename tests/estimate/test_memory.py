@@ -65,7 +65,7 @@ def test_qlora_needs_less_than_lora_and_lora_less_than_full(name: str) -> None:
 def test_a_large_vocabulary_costs_little_with_the_fused_head_and_much_without() -> None:
     fused = peak(shape("qwen3-0.6b"), replace(LORA, batch=8))
     plain = peak(shape("qwen3-0.6b"), replace(LORA, batch=8, loss="plain"))
-    assert fused.logits < 0.2
+    assert fused.logits < 0.4
     assert plain.logits == pytest.approx(14 * 151_936 * 8192 / 1e9, rel=0.05)
 
 
@@ -95,6 +95,30 @@ def test_experts_all_stay_in_memory_though_a_token_meets_few() -> None:
     kept = replace(FULL, batch=8, checkpointing=0.0)
     assert peak(sparse, FULL).weights == peak(shape("qwen3-8b"), FULL).weights
     assert peak(sparse, kept).activations < peak(shape("qwen3-8b"), kept).activations
+
+
+def test_an_adapter_on_all_linear_layers_of_a_model_with_experts_has_as_many_numbers_as_peft_gives_it() -> None:
+    sizes = {"hidden": 64, "layers": 2, "heads": 4, "kv_heads": 2, "head_dim": 16, "sparse_layers": 2}
+    sparse = replace(shape("qwen3-8b"), **sizes, experts=4, expert_intermediate=32)
+    assert adapter_numbers(sparse, Lora(rank=16)) == 61_568
+    assert adapter_numbers(sparse, Lora(rank=16, targets=frozenset({"q_proj", "v_proj"}))) == 7_168
+
+
+def test_gradients_that_a_step_collects_need_room_beside_activations() -> None:
+    once = peak(shape("qwen3-4b"), replace(FULL, batch=8, checkpointing=0.0))
+    twice = peak(shape("qwen3-4b"), replace(FULL, batch=8, checkpointing=0.0, accumulation=2))
+    assert twice.allocated - once.allocated == pytest.approx(twice.gradients)
+
+
+def test_trl_keeps_adapters_on_quantised_weights_in_16_bits() -> None:
+    plain, quantised = (peak(shape("qwen3-8b"), setup) for setup in (LORA, QLORA))
+    assert quantised.optimizer == pytest.approx(plain.optimizer / 2)
+    assert peak(shape("qwen3-8b"), replace(QLORA, loss="plain")).optimizer == plain.optimizer
+
+
+def test_a_model_that_gives_scores_holds_no_head_for_words() -> None:
+    words, scores = (peak(shape("llama-3-8b"), replace(FULL, loss=loss)) for loss in ("fused", "none"))
+    assert words.weights - scores.weights == pytest.approx(2 * 128_256 * 4096 / 1e9)
 
 
 def test_unused_blocks_are_given_back_before_a_card_is_full() -> None:

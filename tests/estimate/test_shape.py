@@ -84,6 +84,48 @@ def test_the_text_part_of_a_vision_model_is_taken_and_its_vision_part_counted() 
     assert (found.layers, found.hidden, found.vision_parameters, found.parameters) == (36, 4096, 1000, 5096)
 
 
+@pytest.mark.parametrize("prefix", ["language_model.model.", "model.language_model.", "model."])
+def test_what_a_short_config_leaves_to_its_class_the_weight_files_tell(prefix: str) -> None:
+    """As that of gemma-3-4b-it: no vocabulary, no heads."""
+    text: dict[str, object] = {"model_type": "gemma3_text", "hidden_size": 2560, "intermediate_size": 10_240}
+    config = {"model_type": "gemma3", "text_config": text | {"num_hidden_layers": 34}, "vision_config": {}}
+    layer = {
+        "self_attn.q_proj.weight": (2048, 2560),
+        "self_attn.k_proj.weight": (1024, 2560),
+        "self_attn.q_norm.weight": (256,),
+        "mlp.up_proj.weight": (10_240, 2560),
+    }
+    tensors = {
+        f"{prefix}layers.{number}.{name}": ("BF16", size) for number in range(34) for name, size in layer.items()
+    }
+    tensors |= {f"{prefix}embed_tokens.weight": ("BF16", (262_208, 2560))}
+    tensors |= {"vision_tower.encoder.layers.0.self_attn.q_proj.weight": ("BF16", (1152, 1152))}
+    found = shape_of(config, tensors)
+    assert not found.guessed
+    assert (found.vocab, found.layers, found.hidden, found.intermediate) == (262_208, 34, 2560, 10_240)
+    assert (found.heads, found.kv_heads, found.head_dim, found.tied) == (8, 4, 256, True)
+    assert found.vision_parameters == 1152**2
+
+
+def test_what_a_config_tells_is_not_taken_from_the_weight_files() -> None:
+    """As in OPT, whose embedding is narrower than its layers, and Qwen2, whose heads are 64 wide."""
+    config: dict[str, object] = {
+        "model_type": "qwen2",
+        "hidden_size": 896,
+        "num_hidden_layers": 24,
+        "num_attention_heads": 14,
+        "vocab_size": 1000,
+    }
+    tensors = {
+        "model.embed_tokens.weight": ("BF16", (1024, 512)),
+        "model.layers.0.self_attn.q_proj.weight": ("BF16", (896, 896)),
+        "model.layers.0.self_attn.k_proj.weight": ("BF16", (128, 896)),
+    }
+    found = shape_of(config, tensors)
+    assert (found.vocab, found.hidden, found.layers) == (1000, 896, 24)
+    assert (found.heads, found.kv_heads, found.head_dim) == (14, 2, 64)
+
+
 def test_a_quantised_repository_counts_its_parameters_by_its_layers() -> None:
     config = config_of("qwen3-8b") | {"quantization_config": {"quant_method": "bitsandbytes", "load_in_4bit": True}}
     found = shape_of(config, {"model.layers.0.q_proj.weight": ("U8", (4096 * 2048, 1))})

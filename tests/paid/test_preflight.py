@@ -20,6 +20,7 @@ FIRES: dict[str, dict[str, Any]] = {
     "model.exists": {"model": "alice/gguf"},
     "model.trainable": {"model": "alice/few-bits", "tuning": "full", "hardware": "l4x1", "timeout": "1h"},
     "model.encoder": {"model": "alice/encoder", "hardware": "l4x1", "timeout": "1h"},
+    "model.context": STORED | {"max_length": 50_000, "hardware": "l4x1", "timeout": "9h"},
     "model.base": {"method": "dpo", "dataset": "alice/pairs"},
     "model.licence": {"model": "alice/no-derivatives", "private": False},
     "gguf.later": STORED | {"model": "alice/unconvertible"},

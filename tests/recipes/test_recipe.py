@@ -29,7 +29,7 @@ def test_every_default_is_spelled_out() -> None:
     assert line() == (
         "sft lora of b, 3 epochs, batch_size 16 (8 per device x 2 accumulated), learning_rate 0.0002, "
         "lr_scheduler_type linear, warmup_steps 0, optim adamw_torch_fused, weight_decay 0, packing False, seed 42, "
-        "max_length 1024, report_to trackio, lora_r 16, lora_alpha 32, lora_dropout 0.05, "
+        "max_length 1024, report_to trackio, lora_r 16, lora_alpha 32, lora_dropout 0, "
         "lora_target_modules all-linear"
     )
 

@@ -186,7 +186,10 @@ def test_the_tuning_is_the_one_that_trl_would_do(text: str, tuning: str) -> None
             "gradient_accumulation_steps: 4",
             {"trainer_args": {"gradient_accumulation_steps": 4, "per_device_train_batch_size": 8}},
         ),
-        ("lora_target_modules: [q_proj, v_proj]", {"trainer_args": {"lora_target_modules": ["q_proj", "v_proj"]}}),
+        (
+            "lora_target_modules: [q_proj, v_proj]",
+            {"trainer_args": {"lora_target_modules": ["q_proj", "v_proj"], "lora_dropout": 0.05}},
+        ),
         ("run_name: 2026-01-01", {"trainer_args": {"run_name": "2026-01-01"}}),
         ({"packing": True}, {"trainer_args": {"packing": True}}),
     ],

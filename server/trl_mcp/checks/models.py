@@ -1,8 +1,12 @@
 """Checks of the model: whether it can be trained, is far enough for the method, and may be used so."""
 
 import re
+from typing import cast
 
 from trl_mcp.checks.check import Check, Fault, Gathered
+from trl_mcp.estimate.few_bits import cannot_train
+from trl_mcp.estimate.machine import card_of
+from trl_mcp.estimate.setup import EXPERT_MODULES
 from trl_mcp.recipes.gguf import later_obstacle
 from trl_mcp.values import ModelReport, Severity, ToolName, call
 
@@ -10,6 +14,7 @@ _WEIGHTS = (".safetensors", ".bin")
 # They learn to prefer among answers, and so need a model that gives answers. ORPO is made to begin with a base model.
 _NEEDS_ANSWERS = frozenset({"dpo", "kto", "cpo", "grpo", "rloo", "online_dpo", "ppo"})
 _SCORES_ONLY = frozenset({"reward", "prm"})
+_TUNINGS = ("lora", "qlora", "full")
 _INSTRUCTED = re.compile(
     r"(?:^|[-_.])(?:instruct|chat|it|sft|dpo|kto|orpo|rl|rlhf|thinking|assistant)(?:$|[-_.\d])", re.IGNORECASE
 )
@@ -33,20 +38,22 @@ def no_weights(gathered: Gathered) -> Fault | None:
 
 
 def not_trainable(gathered: Gathered) -> Fault | None:
-    """Find full fine-tuning of quantised weights, and weights that only MLX reads."""
-    model, shape = gathered.model, gathered.shape
+    """Find quantised weights that cannot be trained as asked, and weights that only MLX reads."""
+    model, shape, flavor = gathered.model, gathered.shape, gathered.flavor
     instead = f", {model.base_model}," if model.base_model else ""
     if model.library == "mlx" and _FEW_BITS.search(model.name):
         return Fault(
             f"{model.name} is quantised for MLX, which TRL cannot load.",
             f"Name the 16-bit model it was made from{instead} instead.",
         )
-    if shape is None or not shape.quantization or gathered.recipe.tuning != "full":
+    if shape is None:
         return None
-    return Fault(
-        f"{model.name} is quantised ({shape.quantization}); such weights cannot be trained themselves.",
-        f'Use tuning="lora", or name the 16-bit model it was made from{instead} instead.',
-    )
+    tuning = gathered.recipe.tuning
+    why = cannot_train(shape.quantization, tuning, card_of(flavor) if flavor else None)
+    other = next((each for each in _TUNINGS if not cannot_train(shape.quantization, each)), "")
+    either = f'Use tuning="{other}", or name' if other not in ("", tuning) else "Name"
+    mend = f"{either} the 16-bit model it was made from{instead} instead."
+    return Fault(f"{model.name} cannot be trained with tuning {tuning}: {why}.", mend) if why else None
 
 
 def only_encodes(gathered: Gathered) -> Fault | None:
@@ -57,6 +64,37 @@ def only_encodes(gathered: Gathered) -> Fault | None:
     return Fault(
         f"{gathered.model.name} ({shape.model_type or 'an encoder'}) reads text and writes none; {method} trains models that write.",
         "Take a decoder-only model such as Qwen/Qwen3-0.6B, or method reward, which encoders can be trained with.",
+    )
+
+
+def dropout_on_experts(gathered: Gathered) -> Fault | None:
+    """Find an adapter with dropout on the experts of a mixture of experts, which PEFT refuses."""
+    shape, lora = gathered.shape, gathered.recipe.lora
+    if shape is None or not shape.experts or not lora or not lora.get("lora_dropout"):
+        return None
+    targets = lora.get("target_modules")
+    names = (
+        {str(name).rpartition(".")[2] for name in cast(list[object], targets)} if isinstance(targets, list) else None
+    )
+    if names is not None and not names & EXPERT_MODULES:
+        return None
+    return Fault(
+        f"{gathered.model.name} is a mixture of experts, and PEFT puts no adapter with dropout on experts; lora_dropout is "
+        f"{lora['lora_dropout']}.",
+        'Leave lora_dropout out (0), or keep to attention: lora_target_modules=["q_proj","k_proj","v_proj","o_proj"].',
+    )
+
+
+def beyond_context(gathered: Gathered) -> Fault | None:
+    """Find a max_length of more tokens than the model was made for, unless no row is that long."""
+    shape, tokens, limit = gathered.shape, gathered.data.tokens, gathered.recipe.config.get("max_length")
+    if shape is None or not shape.context or not isinstance(limit, int) or limit <= shape.context:
+        return None
+    if tokens is not None and tokens.longest <= shape.context:
+        return None
+    return Fault(
+        f"max_length {limit} is more than the {shape.context} tokens that {gathered.model.name} was made for.",
+        f"Use max_length={shape.context} or less, or a model with a longer context.",
     )
 
 
@@ -126,10 +164,10 @@ MODEL_CHECKS = (
     Check(
         code="model.trainable",
         severity=Severity.ERROR,
-        looks_for="full fine-tuning of a quantised model, or a model quantised for MLX",
-        why="The trainer refuses it: quantised weights have no gradients.",
-        fix='Use tuning="lora", or the 16-bit model.',
-        source="validate_quantization_for_training in transformers 5.23.0",
+        looks_for="a quantised model under a tuning that cannot train it (bitsandbytes: qlora can), or one for MLX",
+        why="Loading it fails, or the trainer refuses it.",
+        fix="Name the 16-bit model, or the tuning that can train it.",
+        source="quantizers and validate_quantization_for_training in transformers 5.23.0",
         find=not_trainable,
     ),
     Check(
@@ -140,6 +178,24 @@ MODEL_CHECKS = (
         fix="Take a decoder-only model, or method reward.",
         source="AutoModelForCausalLM in transformers 5.23.0",
         find=only_encodes,
+    ),
+    Check(
+        code="lora.experts",
+        severity=Severity.ERROR,
+        looks_for="an adapter with dropout on the experts of a mixture of experts",
+        why="PEFT refuses it once the model is loaded.",
+        fix="Leave lora_dropout out, or name the modules of attention alone.",
+        source="ParamWrapper of peft 0.21.2",
+        find=dropout_on_experts,
+    ),
+    Check(
+        code="model.context",
+        severity=Severity.WARNING,
+        looks_for="a max_length beyond the model's context, with rows that are that long or were not counted",
+        why="It has never learned positions so far out; a model that has a fixed number of them fails.",
+        fix="Lower max_length, or take a model with a longer context.",
+        source="max_position_embeddings of the model's config.json",
+        find=beyond_context,
     ),
     Check(
         code="model.base",

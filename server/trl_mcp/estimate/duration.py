@@ -19,10 +19,16 @@ _TOKENIZE_ROWS_S, _COMMIT_S = 1500.0, 30.0
 #: less than 1.2 times; rows of known length though, which data never is. How long answers get is assumed.
 _LATE, _LATE_GENERATING, _LATE_START = 1.25, 1.6, 2.0
 _TIMEOUT_FACTOR, _TIMEOUT_SPARE_S, _QUARTER_HOUR_S = 1.5, 900, 900
+SPREAD = (
+    f"hours_high takes {_LATE:g} times as long to train and evaluate, {_LATE_GENERATING:g} times to write answers, "
+    f"{_LATE_START:g} times to start, load and save; timeout_s is {_TIMEOUT_FACTOR:g} times the steps and "
+    f"{_TIMEOUT_SPARE_S // 60} minutes more, in whole quarters of an hour"
+)
 _GB = 1e9
 _VLLM_TOKEN_S, _GENERATE_LAYER_S = 0.004, 0.001
 _SPREAD_OF_LENGTHS = 0.42
-_MOST_LOST_S = 600
+#: A job saves a checkpoint whenever so much time has passed: save_minutes of the templates.
+_SAVED_EVERY_S = 600
 #: What one call of a judge is taken to need; a job keeps so many under way at a time.
 JUDGE_CALL_S, JUDGES_AT_ONCE = 2, 8
 
@@ -55,7 +61,6 @@ class Job:
     dtype: str = ""
     evaluations: int = 0
     eval_rows: int = 0
-    saves: int = 1
     generations: int = 8
     completion: int = 256
     vllm: bool = False
@@ -109,12 +114,6 @@ def padded_length(mean: float, longest: int, batch: int) -> int:
     return max(1, min(longest, round(mean * (1 + _SPREAD_OF_LENGTHS * math.log(max(1, batch))))))
 
 
-def save_steps(taken: Duration, job: Job) -> int:
-    """Return after how many steps to save, so that at most ten minutes of work can be lost."""
-    one = (taken.training + taken.generating) / job.steps
-    return max(1, min(job.steps, int(_MOST_LOST_S / one))) if one else job.steps
-
-
 def duration(
     shape: ModelShape, setup: Setup, job: Job, card: Card, speed: Mapping[str, float] = CALIBRATION.speed
 ) -> Duration:
@@ -132,7 +131,8 @@ def duration(
     starting = _CONTAINER_S + _INSTALL_S + (_INSTALL_VLLM_S if job.vllm else 0) + job.rows / _TOKENIZE_ROWS_S
     loaded = download_gb(shape, job)
     loading = loaded / _DOWNLOAD_GBS + loaded / _DISK_GBS
-    saving = _saving(shape, setup, job)
+    checkpoints = int((training + generating + evaluating) / _SAVED_EVERY_S)
+    saving = checkpoints * checkpoint_gb(shape, setup) / _DISK_GBS + _pushing(shape, setup, job)
     expected = starting + loading + training + generating + evaluating + saving
     late = _LATE_START * (starting + loading + saving) + _LATE * (training + evaluating) + _LATE_GENERATING * generating
     return Duration(starting, loading, training, generating, evaluating, saving, expected, late)
@@ -152,10 +152,9 @@ def _usual_length(job: Job, setup: Setup) -> int:
     return padded_length(job.tokens_per_row, setup.length, setup.batch)
 
 
-def _saving(shape: ModelShape, setup: Setup, job: Job) -> float:
-    saved = saved_gb(shape, setup)
-    pushed = saved + (2 * shape.parameters / _GB if job.merge and setup.tuning != "full" else 0)
-    return job.saves * checkpoint_gb(shape, setup) / _DISK_GBS + pushed / _PUSH_GBS + _COMMIT_S
+def _pushing(shape: ModelShape, setup: Setup, job: Job) -> float:
+    saved = saved_gb(shape, setup) + (2 * shape.parameters / _GB if job.merge and setup.tuning != "full" else 0)
+    return saved / _DISK_GBS + saved / _PUSH_GBS + _COMMIT_S
 
 
 def saved_gb(shape: ModelShape, setup: Setup) -> float:

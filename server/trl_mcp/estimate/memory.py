@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from trl_mcp.estimate.activations import passes
+from trl_mcp.estimate.activations import Passes, passes
 from trl_mcp.estimate.calibration import CALIBRATION
 from trl_mcp.estimate.setup import Setup
-from trl_mcp.estimate.states import states
+from trl_mcp.estimate.states import States, states
 from trl_mcp.values import ModelShape
 
 _GB = 1e9
@@ -54,20 +54,19 @@ def peak(
 ) -> Memory:
     """Return the peak of a training on a card with so much usable memory.
 
-    The passes and the optimizer's step never need room at once. What lies unused between blocks is given back before
-    a card is full, so it ends at the card's size.
+    What lies unused between blocks is given back before a card is full, so it ends at the card's size.
     """
     kept, step = states(shape, setup, memory), passes(shape, setup, memory)
-    height = max(step.stored + step.working, kept.passing, cache_bytes(shape, setup))
-    logits = min(step.logits, step.working)
-    asked = (kept.total + height) / _GB
-    unused = _unused(step.stored, step.working, setup, memory) + (step.stored + step.working - height) / _GB
+    height = max(_height(shape, setup, kept, step), kept.gradients + kept.passing, cache_bytes(shape, setup))
+    logits = min(step.head, height - kept.gradients)
+    asked = (kept.weights + kept.optimizer + kept.buffers + height) / _GB
+    unused = _unused(step.stored, step.working, setup, memory)
     room = max(0.0, memory["full"] * usable_gb - memory["context_gb"] - asked)
     return Memory(
         weights=kept.weights / _GB,
         gradients=kept.gradients / _GB,
         optimizer=kept.optimizer / _GB,
-        activations=(height - logits) / _GB,
+        activations=(height - kept.gradients - logits) / _GB,
         logits=logits / _GB,
         frozen=setup.frozen_gb,
         serving=setup.server_share * usable_gb if setup.server_share else 0.0,
@@ -75,6 +74,24 @@ def peak(
         overhead=min(room, memory["reserved_gb"] + max(0.0, unused)),
         context=memory["context_gb"],
     )
+
+
+def _height(shape: ModelShape, setup: Setup, kept: States, step: Passes) -> float:
+    """Return the most that gradients and passes take together.
+
+    The Trainer frees gradients after each step, so where one pass makes a step they come while activations go: when the
+    backward pass begins there are none, when it reaches the first layer all but those of the embedding. What is
+    spread has room for them all along.
+    """
+    begun = step.stored + step.working
+    if setup.accumulation > 1 or setup.strategy not in {"single_gpu", "multi_gpu"}:
+        return kept.gradients + begun
+    if setup.tuning != "full":
+        return max(begun, kept.gradients + step.layer)
+    table = float(setup.trained_bytes * shape.embedding)
+    if shape.tied and step.head:  # the gradients of head and embedding are one, and added up
+        return max(begun, kept.gradients + max(step.layer, 2 * table))
+    return max(begun, max(0.0, kept.gradients - table) + step.layer)
 
 
 def cache_bytes(shape: ModelShape, setup: Setup) -> float:

@@ -7,16 +7,18 @@ from decimal import Decimal
 from trl_mcp.estimate.activations import trains_nothing
 from trl_mcp.estimate.cards import Card
 from trl_mcp.estimate.duration import Duration, Job, duration
+from trl_mcp.estimate.few_bits import cannot_train, in_memory
 from trl_mcp.estimate.machine import card_of, disk_gb, host_gb, usable_gb
 from trl_mcp.estimate.memory import Memory, peak, verdict
-from trl_mcp.estimate.money import ceiling, cost, in_usd
-from trl_mcp.estimate.setup import METHODS, Setup
+from trl_mcp.estimate.money import at_most, ceiling, cost, in_usd
+from trl_mcp.estimate.setup import BYTES, METHODS, Setup
 from trl_mcp.recipes.sharding import cannot_shard
 from trl_mcp.values import Flavor, ModelShape
 
 TUNINGS = ("full", "lora", "qlora")
 _VERDICTS = ("fits", "tight", "no")
 _MOST_TOKENS = 16_384
+_READS_ONLY = frozenset({"reward", "prm"})
 _GB = 1e9
 
 
@@ -24,7 +26,8 @@ _GB = 1e9
 class Option:
     """One machine and tuning for a job. Hours and money are None where the machine's speed is not known.
 
-    `usd_p90` is what nine in ten such runs stay below. `reason` says in words why it fits or not and what bounds it.
+    `usd_p90` is what nine in ten such runs stay below. `reason` says in words why it fits or not and what bounds it;
+    `is_unable` that no memory would help, `remedy` (part of the reason) what would make it fit on this machine.
     """
 
     hardware: str
@@ -44,6 +47,8 @@ class Option:
     usd_p90: Decimal | None = None
     timeout_s: int | None = None
     micro_usd_per_minute: int = 0
+    is_unable: bool = False
+    remedy: str = ""
 
     @property
     def possible(self) -> bool:
@@ -57,7 +62,9 @@ def option(shape: ModelShape, job: Job, flavor: Flavor, tuning: str) -> Option:
     fitting = solve_batch(shape, job, flavor, tuning)
     setup = fitting or setup_for(shape, job, flavor, tuning, 1)
     needed = peak(shape, setup, room)
-    judged, reason = _judge(shape, setup, job, flavor, needed)
+    unable = _unable(shape, setup, job, flavor)
+    judged, reason = ("no", unable) if unable else _judge(shape, setup, job, flavor, needed)
+    remedy = _remedy(shape, setup, job, room) if judged == "no" and not unable else ""
     found = Option(
         hardware=flavor.name,
         tuning=tuning,
@@ -68,7 +75,9 @@ def option(shape: ModelShape, job: Job, flavor: Flavor, tuning: str) -> Option:
         device_batch=setup.batch // METHODS[job.method].sequences,
         accumulation=setup.accumulation,
         strategy=setup.strategy,
-        reason=reason,
+        reason=f"{reason}; {remedy}" if remedy else reason,
+        is_unable=bool(unable),
+        remedy=remedy,
     )
     return _timed(found, duration(shape, setup, job, card), flavor) if card else found
 
@@ -84,7 +93,7 @@ def _timed(found: Option, taken: Duration, flavor: Flavor) -> Option:
         usd_p90=cost(price, taken.late),
         timeout_s=taken.timeout_s,
         micro_usd_per_minute=price,
-        reason=f"{found.reason}; {_spent_on(taken)}",
+        reason=f"{found.reason}; {_spent_on(taken)}" if found.possible else found.reason,
     )
 
 
@@ -108,15 +117,16 @@ def setup_for(shape: ModelShape, job: Job, flavor: Flavor, tuning: str, device_b
     full = tuning == "full"
     references = method.references if job.reference is None else int(job.reference)
     copies = (references if full else 0) + (method.judges if not job.frozen else 0)
-    frozen = 2 * (sum(model.parameters for model in job.frozen) + copies * shape.parameters) / _GB
+    dtype = job.dtype or _dtype(card, flavor, tuning)
+    frozen = (2 * sum(model.parameters for model in job.frozen) + BYTES[dtype] * copies * shape.parameters) / _GB
     share = max(1, job.sequences // gpus)
     return Setup(
         tuning=tuning,
         length=job.longest,
         batch=sequences,
         accumulation=max(1, share // sequences),
-        dtype=job.dtype or _dtype(card, flavor, tuning),
-        quantization=(shape.quantization or "nf4-dq") if tuning == "qlora" else "",
+        dtype=dtype,
+        quantization=in_memory(shape.quantization, tuning),
         optimizer=job.optimizer,
         checkpointing=1.0 if job.checkpointing and flavor.gpu_count else 0.0,
         attention=job.attention,
@@ -128,6 +138,8 @@ def setup_for(shape: ModelShape, job: Job, flavor: Flavor, tuning: str, device_b
         frozen_gb=frozen,
         server_share=job.vllm_share if method.generates and job.vllm else 0.0,
         answers=share if method.generates and not job.vllm else 0,
+        dropout=method.dropout and job.lora.dropout,
+        scored=min(1.0, job.completion / job.longest) if method.generates else 1.0,
     )
 
 
@@ -163,11 +175,8 @@ def _divisors(number: int) -> list[int]:
 
 
 def _judge(shape: ModelShape, setup: Setup, job: Job, flavor: Flavor, needed: Memory) -> tuple[str, str]:
-    """Return the verdict on memory of card and host, disk, and what the card can do, with the reason."""
+    """Return the verdict on memory of card and host, and disk, with the reason."""
     room = usable_gb(flavor)
-    refused = _impossible(shape, setup, job, flavor)
-    if refused:
-        return "no", refused
     what = f"the {flavor.accelerator}" if flavor.gpu_count else "the machine"
     limits = {
         f"memory of {what}": (needed.process, room) if flavor.gpu_count else (0.0, 1.0),
@@ -184,16 +193,16 @@ def _judge(shape: ModelShape, setup: Setup, job: Job, flavor: Flavor, needed: Me
         worst = next(iter(limits)) if flavor.gpu_count else "RAM"
         need, limit = limits[worst]
     words = {"fits": "fits", "tight": "may run out:", "no": "does not fit:"}[judged[worst]]
-    hint = _sharding_hint(shape, setup, job, room) if judged[worst] == "no" else ""
     most = "" if worst == "disk" else f", {_largest(needed)}"
-    return judged[worst], f"{words} {need:.1f} GB of {limit:.1f} GB {worst}{most}{hint}"
+    return judged[worst], f"{words} {need:.1f} GB of {limit:.1f} GB {worst}{most}"
 
 
-def _sharding_hint(shape: ModelShape, setup: Setup, job: Job, room: float) -> str:
+def _remedy(shape: ModelShape, setup: Setup, job: Job, room: float) -> str:
+    """Return what would make a training fit on the same machine; empty where nothing is known to."""
     if setup.gpus == 1 or job.strategy or cannot_shard("fsdp2", job.method, setup.tuning):
         return ""
     spread = peak(shape, replace(setup, strategy="fsdp2"), room).process
-    return "; strategy=fsdp2 spreads it over the GPUs and fits" if verdict(spread, room) == "fits" else ""
+    return "strategy=fsdp2 spreads it over the GPUs and fits" if verdict(spread, room) == "fits" else ""
 
 
 def _enough(need: float, limit: float) -> str:
@@ -206,13 +215,16 @@ def _largest(needed: Memory) -> str:
     return f"most of it {name} ({parts[name]:.1f} GB)"
 
 
-def _impossible(shape: ModelShape, setup: Setup, job: Job, flavor: Flavor) -> str:
+def _unable(shape: ModelShape, setup: Setup, job: Job, flavor: Flavor) -> str:
+    """Return why a machine cannot run a training whatever its memory; empty where it can."""
     card = card_of(flavor)
     rows = job.sequences // METHODS[job.method].sequences
     if setup.tuning == "qlora" and card is not None and not card.bf16:
         return f"qlora computes in bfloat16, which a {card.name} does not: take lora"
-    if setup.tuning == "full" and shape.quantization:
-        return f"the model is stored quantised ({shape.quantization}): only adapters can be trained on it"
+    if stored := cannot_train(shape.quantization, setup.tuning, card):
+        return stored
+    if shape.encoder and job.method not in _READS_ONLY:
+        return f"the model only encodes ({shape.model_type}), and {job.method} trains models that write"
     if setup.tuning != "full" and trains_nothing(shape, setup):
         return "the adapter's target_modules name nothing that the model has"
     if rows % setup.gpus:
@@ -261,25 +273,36 @@ def choose(
     """
     fitting = [one for one in _eligible(found) if one.verdict == "fits"]
     if not fitting:
-        return None, "No machine has room for it with a fifth to spare. " + _nearest(found)
-    affordable = [one for one in fitting if max_cost_usd is None or _ceiling(one, attempts) <= max_cost_usd]
+        return None, _why_none(found)
+    affordable = [one for one in fitting if max_cost_usd is None or highest_cost(one, attempts) <= max_cost_usd]
     chosen = cheapest(affordable)
     if chosen is None:
-        least = min(_ceiling(one, attempts) for one in fitting)
+        least = min(highest_cost(one, attempts) for one in fitting)
         return (
             None,
-            f"Nothing that fits stays below {in_usd(max_cost_usd or Decimal(0))}: at least {in_usd(least)} is needed.",
+            f"Nothing that fits stays below {in_usd(max_cost_usd or Decimal(0))}: at least {at_most(least)} is needed.",
         )
     return chosen, f"the cheapest that fits: {chosen.reason}"
 
 
-def _ceiling(one: Option, attempts: int) -> Decimal:
+def highest_cost(one: Option, attempts: int) -> Decimal:
     """Return the most a run can cost: all its attempts run into their timeout."""
     return ceiling(one.micro_usd_per_minute, one.timeout_s or 0, attempts)
 
 
-def _nearest(found: Sequence[Option]) -> str:
+def lack(one: Option) -> tuple[bool, bool, float, int]:
+    """Return how far a machine is from running a training, the nearest first; of equals the cheaper."""
+    share = one.peak_gb / one.usable_gb if one.usable_gb else float("inf")
+    return one.is_unable, not (one.remedy or one.possible), 0.0 if one.is_unable else share, one.micro_usd_per_minute
+
+
+def _why_none(found: Sequence[Option]) -> str:
     if not found:
         return "There is no machine on offer."
-    nearest = min(found, key=lambda one: one.peak_gb / one.usable_gb if one.usable_gb else float("inf"))
-    return f"Nearest: {nearest.tuning} on {nearest.hardware}: {nearest.reason}."
+    nearest = min(found, key=lack)
+    if nearest.verdict == "fits":
+        return f"It fits {nearest.hardware}, and how long it takes there is not known."
+    if nearest.is_unable:
+        return f"No machine can run it: {nearest.reason}."
+    what = f"{nearest.tuning} on {nearest.hardware}: {nearest.reason}"
+    return f"No machine has room for it with a fifth to spare. Nearest: {what}."

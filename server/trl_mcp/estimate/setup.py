@@ -6,18 +6,23 @@ from dataclasses import dataclass, field
 from trl_mcp.values import ModelShape
 
 ALL_LINEAR = frozenset({"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"})
+EXPERT_MODULES = frozenset({"gate_proj", "up_proj", "down_proj"})
 BYTES: Mapping[str, int] = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 
 @dataclass(frozen=True, slots=True)
 class Lora:
-    """An adapter: its rank and what it is put on; `whole` are numbers trained beside it (modules_to_save)."""
+    """An adapter: its rank and what it is put on; `whole` are numbers trained beside it (modules_to_save).
+
+    `dropout` says that its inputs are dropped out, which keeps a mask.
+    """
 
     rank: int = 16
     targets: frozenset[str] = ALL_LINEAR
     dora: bool = False
     whole: int = 0
     number_bytes: int = 4
+    dropout: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +36,8 @@ class Setup:
     `varied` says that lengths differ from batch to batch and nothing empties the cache between. `wide` says that
     what passes between the layers is float32. `frozen_gb` are models that only give answers: reference, reward, teacher;
     `server_share` the share of the card a vLLM server is given, `answers` the sequences Transformers generates at once.
-    `offloaded` says that sharded states wait on the host.
+    `offloaded` says that sharded states wait on the host, `dropout` that adapters train with it. `scored` is the
+    share of the tokens that the loss reads.
     """
 
     tuning: str
@@ -57,6 +63,8 @@ class Setup:
     server_share: float = 0.0
     answers: int = 0
     offloaded: bool = False
+    dropout: bool = True
+    scored: float = 1.0
 
     @property
     def tokens(self) -> int:
@@ -65,9 +73,14 @@ class Setup:
 
     @property
     def trained_bytes(self) -> int:
-        """Bytes of a trained number: Accelerate keeps those that FSDP spreads in float32 (`fsdp2_prepare_model`)."""
+        """Bytes of a trained number.
+
+        Accelerate keeps those that FSDP spreads in float32 (`fsdp2_prepare_model`). TRL's own trainers, told by their
+        losses, keep adapters on quantised weights in 16 bits (sft_trainer.py), PEFT all in float32.
+        """
         if self.tuning != "full":
-            return self.lora.number_bytes if self.lora else 4
+            by_trl = self.quantization and self.loss in {"fused", "divergence", "none"}
+            return 2 if by_trl else self.lora.number_bytes if self.lora else 4
         return 4 if self.stack == "trl" and self.strategy in {"fsdp1", "fsdp2"} else BYTES[self.dtype]
 
     @property
@@ -92,31 +105,29 @@ class Method:
     values: int = 0
     passes: int = 0
     generates: bool = False
+    dropout: bool = False
 
 
 #: Read from the trainers of trl 1.16.0 (`add_fused_lm_head`, the models each holds); PPO 1.12.0, PRM 1.13.0.
 METHODS: Mapping[str, Method] = {
-    "sft": Method(),
+    "sft": Method(dropout=True),
     "dpo": Method(sequences=2, references=1, passes=1),
     "kto": Method(references=1, passes=2),
     "reward": Method(sequences=2, loss="none"),
     "prm": Method(loss="none"),
-    "grpo": Method(passes=1, generates=True),
-    "rloo": Method(references=1, passes=2, generates=True),
-    "distillation": Method(judges=1, passes=1, generates=True),
-    "orpo": Method(sequences=2, loss="plain"),
-    "cpo": Method(sequences=2, loss="plain"),
-    "online_dpo": Method(sequences=2, loss="plain", references=1, judges=1, passes=2, generates=True),
+    "grpo": Method(dropout=True, passes=1, generates=True),
+    "rloo": Method(dropout=True, references=1, passes=2, generates=True),
+    "distillation": Method(dropout=True, loss="divergence", judges=1, passes=1, generates=True),
+    "orpo": Method(sequences=2, loss="pairs"),
+    "cpo": Method(sequences=2, loss="pairs"),
+    "online_dpo": Method(sequences=2, loss="online", references=1, judges=1, passes=2, generates=True),
     "gkd": Method(loss="twice", judges=1, passes=1, generates=True),
     "ppo": Method(loss="plain", references=1, judges=1, values=1, passes=3, generates=True),
 }
 
 
 def modules(shape: ModelShape) -> dict[str, tuple[int, int]]:
-    """Return what adapters can be put on in one layer: name -> (inputs, outputs).
-
-    Experts are missing: Transformers 5 keeps them as one tensor, which "all-linear" of PEFT does not find.
-    """
+    """Return what adapters can be put on in one layer, beside experts: name -> (inputs, outputs)."""
     query, key = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
     found = {
         "q_proj": (shape.hidden, query),
@@ -136,7 +147,31 @@ def adapter_numbers(shape: ModelShape, lora: Lora | None) -> int:
     if lora is None:
         return 0
     sizes = [size for name, size in modules(shape).items() if name in lora.targets]
-    return shape.layers * sum(lora.rank * sum(size) + lora.dora * size[1] for size in sizes) + lora.whole
+    dense = shape.layers * sum(lora.rank * sum(size) + lora.dora * size[1] for size in sizes)
+    return dense + shape.sparse_layers * _expert_numbers(shape, lora) + lora.whole
+
+
+def _expert_numbers(shape: ModelShape, lora: Lora) -> int:
+    """Return the trained numbers on a layer's experts, each of which gets an adapter of its own.
+
+    PEFT 0.21.2 (transformers_weight_conversion.py) targets the tensors that transformers 5 keeps experts in, and their
+    router; the rank of gate and up, which are one, is twice the rank.
+    """
+    if not adapts_experts(shape, lora):
+        return 0
+    width = shape.expert_intermediate
+    each = 2 * (shape.hidden + 2 * width) + width + shape.hidden
+    return lora.rank * (shape.experts * each + shape.hidden + shape.experts)
+
+
+def adapts_experts(shape: ModelShape, lora: Lora | None) -> bool:
+    """Whether adapters are put on experts."""
+    return bool(shape.experts and lora and EXPERT_MODULES & lora.targets)
+
+
+def adapter_reads(shape: ModelShape, lora: Lora) -> int:
+    """Return how many numbers per token the adapters of a layer read, those that several read counted for each."""
+    return sum(size[0] for name, size in modules(shape).items() if name in lora.targets)
 
 
 def adapter_inputs(shape: ModelShape, lora: Lora | None) -> int:

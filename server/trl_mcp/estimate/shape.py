@@ -5,9 +5,8 @@ from collections.abc import Mapping
 from typing import cast
 
 from trl_mcp.errors import InvalidArguments
+from trl_mcp.estimate.tensor_sizes import VISION_NAMES, Tensors, sizes_of
 from trl_mcp.values import ModelShape
-
-Tensors = Mapping[str, tuple[str, tuple[int, ...]]]
 
 _TEXT_PARTS = ("text_config", "language_config", "llm_config", "thinker_config")
 _PLAIN_FEED_FORWARD = frozenset(
@@ -47,10 +46,8 @@ _ENCODERS = frozenset(
 _TIED_BY_DEFAULT = frozenset(
     ["bloom", "falcon", "gemma", "gemma2", "gemma3", "gemma3_text", "gpt2", "mpt", "opt", "gpt_bigcode"]
 )
-_VISION_NAMES = ("vision", "visual", "image_newline", "multi_modal_projector", "audio_tower")
 _DTYPE_BYTES = {"F64": 8, "F32": 4, "BF16": 2, "F16": 2, "F8_E4M3": 1, "F8_E5M2": 1, "I64": 8, "I32": 4, "I16": 2}
 _DTYPE_NAMES = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
-_QUANTIZED = {"bitsandbytes": "nf4", "gptq": "gptq", "awq": "gptq", "fp8": "fp8", "mxfp4": "gptq"}
 #: Layers of models of so many parameters: Qwen3, Llama 3 and SmolLM as published.
 _USUAL_LAYERS = ((1e8, 12), (6e8, 28), (2e9, 28), (4e9, 36), (8e9, 34), (14e9, 40), (32e9, 64), (70e9, 80), (4e11, 126))
 
@@ -62,10 +59,9 @@ def shape_of(config: Mapping[str, object], tensors: Tensors | None = None, param
     InvalidArguments where neither tells how large the model is.
     """
     text = next((cast(Mapping[str, object], config[part]) for part in _TEXT_PARTS if config.get(part)), config)
-    size = _Reader(text, config)
+    size = _Reader(text, config, sizes_of(tensors or {}, _Reader(text, config).heads))
     quantization = _quantization(config)
-    counted = None if quantization else _count(tensors)
-    known = counted or parameters
+    known = _count(tensors) or parameters
     if not (size.layers and size.hidden and size.heads and size.vocab):
         if not known:
             raise InvalidArguments(
@@ -79,7 +75,8 @@ def shape_of(config: Mapping[str, object], tensors: Tensors | None = None, param
 
 def _shape(size: "_Reader", tensors: Tensors | None, known: int | None, quantization: str) -> ModelShape:
     vision = _count_vision(tensors) or size.vision_parameters()
-    total = known or size.parameters() + vision
+    # Files with packed numbers hold fewer than the model has.
+    total = (None if quantization else known) or size.parameters() + vision
     return ModelShape(
         parameters=total,
         active_parameters=max(1, total - size.idle_parameters()),
@@ -131,10 +128,12 @@ def guessed_shape(parameters: int) -> ModelShape:
 
 
 class _Reader:
-    """A config of any family, read under the names that families use."""
+    """A config of any family, read under the names that families use; `found` is what the weight files tell beside."""
 
-    def __init__(self, text: Mapping[str, object], whole: Mapping[str, object]) -> None:
-        self._text, self._whole = text, whole
+    def __init__(
+        self, text: Mapping[str, object], whole: Mapping[str, object], found: Mapping[str, int] | None = None
+    ) -> None:
+        self._text, self._whole, self._found = text, whole, found or {}
         self.model_type = str(text.get("model_type") or whole.get("model_type") or "")
         self.layers = self.number("num_hidden_layers", "n_layer", "n_layers", "num_layers")
         self.hidden = self.number("hidden_size", "n_embd", "d_model", "dim")
@@ -151,12 +150,12 @@ class _Reader:
         self.sparse_layers = self._sparse_layers() if self.experts else 0
 
     def number(self, *names: str) -> int:
-        """Return the first number there is under these names, else 0."""
+        """Return the first number there is under these names, else what the weight files tell, else 0."""
         for name in names:
             value = self._text.get(name)
             if isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0:
                 return int(value)
-        return 0
+        return next((self._found[name] for name in names if name in self._found), 0)
 
     def _kv_heads(self) -> int:
         if self._text.get("multi_query") and not self._text.get("new_decoder_architecture"):
@@ -218,7 +217,8 @@ def _quantization(config: Mapping[str, object]) -> str:
     told = cast(Mapping[str, object], found)
     if told.get("load_in_8bit"):
         return "int8"
-    return _QUANTIZED.get(str(told.get("quant_method", "bitsandbytes")), "gptq")
+    method = str(told.get("quant_method") or "bitsandbytes")
+    return "nf4" if method.startswith("bitsandbytes") else method
 
 
 def _count(tensors: Tensors | None) -> int:
@@ -226,7 +226,7 @@ def _count(tensors: Tensors | None) -> int:
 
 
 def _count_vision(tensors: Tensors | None) -> int:
-    chosen = {name: tensor for name, tensor in (tensors or {}).items() if any(part in name for part in _VISION_NAMES)}
+    chosen = {name: tensor for name, tensor in (tensors or {}).items() if any(part in name for part in VISION_NAMES)}
     return _count(chosen)
 
 

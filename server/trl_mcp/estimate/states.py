@@ -38,14 +38,20 @@ def weight_bytes(shape: ModelShape, setup: Setup) -> float:
     """
     size = BYTES[setup.dtype]
     if not setup.quantization:
-        return size * shape.parameters
-    others = shape.parameters - shape.linear
+        return size * held_parameters(shape, setup)
+    others = held_parameters(shape, setup) - shape.linear
     return QUANTIZED[setup.quantization] * shape.linear + (4 if setup.wide else _HALF) * others
+
+
+def held_parameters(shape: ModelShape, setup: Setup) -> int:
+    """Return the parameters of the model that is trained: where it gives scores its head for words is left out."""
+    scores = setup.loss == "none" and not shape.tied and not shape.encoder
+    return max(shape.linear, shape.parameters - shape.embedding) if scores else shape.parameters
 
 
 def trained_numbers(shape: ModelShape, setup: Setup) -> int:
     """Return how many numbers are trained."""
-    return shape.parameters if setup.tuning == "full" else adapter_numbers(shape, setup.lora)
+    return held_parameters(shape, setup) if setup.tuning == "full" else adapter_numbers(shape, setup.lora)
 
 
 def moment_bytes(optimizer: str, size: int) -> float:
@@ -67,18 +73,24 @@ def states(shape: ModelShape, setup: Setup, memory: Mapping[str, float]) -> Stat
     """Return what stays on one device, spread over the devices as the strategy says."""
     size = setup.trained_bytes
     trained = float(trained_numbers(shape, setup) * setup.trained_copies)
-    copies = setup.trained_copies if setup.tuning == "full" else 1
+    base = 0.0 if setup.tuning == "full" else weight_bytes(shape, setup)
     whole = States(
-        weights=(size * shape.parameters if setup.tuning == "full" else weight_bytes(shape, setup)) * copies,
+        weights=trained * size + base,
         gradients=trained * size,
         optimizer=trained * moment_bytes(setup.optimizer, size),
-        passing=_optimizer_step(trained, size, setup),
+        passing=_optimizer_step(shape, trained, size, setup),
     )
     return _spread(whole, shape, setup, memory)
 
 
-def _optimizer_step(trained: float, size: int, setup: Setup) -> float:
-    """Return what AdamW needs while it steps: torch's foreach code a copy of all weights, the fused code nothing."""
+def _optimizer_step(shape: ModelShape, trained: float, size: int, setup: Setup) -> float:
+    """Return what an optimizer needs while it steps.
+
+    AdamW in torch's foreach code a copy of all weights, in the fused code nothing; Adafactor (transformers'
+    optimization.py) takes one tensor after another, with four copies in float32.
+    """
+    if setup.optimizer == "adafactor" and setup.tuning == "full":
+        return 16.0 * max(shape.embedding, shape.hidden * shape.intermediate)
     return trained * size if setup.optimizer in {"adamw_torch", "adamw_foreach"} else 0.0
 
 
@@ -97,7 +109,7 @@ def _spread(whole: States, shape: ModelShape, setup: Setup, memory: Mapping[str,
     if not strategy.startswith("zero"):
         return whole
     if setup.tuning == "full":
-        whole = _mixed(shape.parameters * setup.trained_copies)
+        whole = _mixed(trained_numbers(shape, setup) * setup.trained_copies)
     level = int(strategy[-1])
     numbers = trained_numbers(shape, setup) * setup.trained_copies
     return States(

@@ -42,7 +42,11 @@ async def fetch_dataset_files(
         files = _readable(repo_id, configs[name], wanted.split_of(name), sizes)
         if files:
             return HubFiles(repo_id, commit, commit, name, split, files, wanted.configs)
-    why = f"it is loaded by the script {script}" if script in sizes else "its own files are of kinds not read here"
+    if script in sizes:
+        why = f"it is loaded by the script {script}"
+    else:
+        others = [path for path in sizes if not path.startswith(".") and path != "README.md"]
+        why = "its own files are of kinds not read here" if others else "it holds no file but its card"
     return await _converted(client, token, Wanted(repo_id, {}, config, split), commit, why)
 
 
@@ -61,8 +65,8 @@ class Wanted:
         if self.config is None and default is None:
             raise InvalidArguments(
                 f"The data set {self.repo_id} has several configs, and none is the default.",
-                allowed=f"dataset_config is one of: {_listed(known)}.",
-                next_step=_NOTHING_STARTED,
+                allowed=f"Configs: {_listed(known)}.",
+                next_step=f'Name one after a colon, as in dataset="{self.repo_id}:{known[0]}". {_NOTHING_STARTED}',
             )
         name = self.config if self.config is not None else str(default)
         if name not in self.configs:

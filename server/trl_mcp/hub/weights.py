@@ -36,9 +36,11 @@ async def fetch_weights(
     config = await repo.json(_CONFIG) if _CONFIG in repo.sizes else {}
     names = await _weight_files(repo)
     if not config and not names:
+        gguf = any(name.endswith(".gguf") for name in repo.sizes)
+        what = "only GGUF files, which are for inference" if gguf else "neither a config.json nor safetensors"
         raise NotFound(
-            f"The model {model_id} has neither a config.json nor safetensors, so its size is not known.",
-            next_step="Name a model for transformers. Nothing was started.",
+            f"The model {model_id} has {what}, so its size is not known.",
+            next_step=f"Name {'the model they were made from' if gguf else 'a model for transformers'}. Nothing was started.",
         )
     tensors = await _all_tensors(repo, names) if names else None
     weights = names or [name for name in repo.sizes if _OLD.fullmatch(name)]

@@ -5,13 +5,15 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from trl_mcp.errors import InvalidArguments
-from trl_mcp.estimate.money import at_most, ceiling, in_usd
-from trl_mcp.estimate.options import TUNINGS, Option, best_value, cheapest, fastest
-from trl_mcp.plan.estimation import assumptions, is_quick_enough, lack, weigh
+from trl_mcp.estimate.largest import largest_batch, largest_length
+from trl_mcp.estimate.money import at_most, in_usd
+from trl_mcp.estimate.options import TUNINGS, Option, best_value, cheapest, fastest, highest_cost, lack
+from trl_mcp.plan.cost_notes import assumptions, course
+from trl_mcp.plan.estimation import is_quick_enough, weigh
 from trl_mcp.plan.machines import able
 from trl_mcp.plan.place import AUTO, LOCAL, Gathering, Place, Wish, find_place
 from trl_mcp.plan.settling import Known, find_known, gather_all
-from trl_mcp.plan.workload import DataSize, Workload, fitting_length, measured_size, stated_size
+from trl_mcp.plan.workload import DataSize, Workload, fitting_length, measured_size, stated_size, used_part
 from trl_mcp.recipes.method import Rewards
 from trl_mcp.recipes.methods import METHODS
 from trl_mcp.recipes.recipe import Asked, Recipe, make_recipe
@@ -72,11 +74,16 @@ async def answer_cost(question: CostQuestion, gathering: Gathering) -> CostAnswe
     found = [each for of_tuning in weighed for each in of_tuning]
     if question.hardware == AUTO:
         found = [each for of_tuning in weighed for each in _few(of_tuning, machines, question, alone=len(works) == 1)]
-    shown = sorted(found, key=_rank)[:MOST_OPTIONS]
-    notes = [_course(works[0]), *notes, *assumptions(works[0], shown, machines)]
+    shown = _in_order(found)[:MOST_OPTIONS]
+    notes = [course(works[0]), *notes, *assumptions(works[0], shown, machines)]
     if age_s is None and question.hardware == AUTO:
         notes.append("without a token, or offline, only this machine is looked at")
-    return CostAnswer([_with_cap(each, question) for each in shown], cheapest(shown), fastest(shown), notes, age_s)
+    below = [each for each in shown if not _is_above(each, question)]
+    quick = [each for of_tuning in weighed for each in of_tuning if is_quick_enough(each, machines)]
+    notes += _out_of_reach(quick if question.hardware == AUTO else shown, question)
+    by_tuning = {work.recipe.tuning: work for work in works}
+    told = [_with_most(_with_cap(each, question), by_tuning[each.tuning], machines[each.hardware]) for each in shown]
+    return CostAnswer(told, cheapest(below), fastest(below), notes, age_s)
 
 
 def _check_data(question: CostQuestion) -> None:
@@ -172,33 +179,55 @@ def _few(
     return list({(each.hardware, each.tuning): each for each in known}.values())[: MOST_OPTIONS if alone else 2]
 
 
+def _in_order(found: Sequence[Option]) -> list[Option]:
+    """Return what can be tried before what cannot, the cheaper and the nearer first."""
+    possible = [each for each in found if each.possible]
+    return [*sorted(possible, key=_rank), *sorted((each for each in found if not each.possible), key=lack)]
+
+
 def _rank(found: Option) -> tuple[int, Decimal, float]:
     unknown = Decimal("Infinity")
     money = unknown if found.usd_expected is None else found.usd_expected
     return _VERDICTS.index(found.verdict), money, found.hours_low or float("inf")
 
 
-def _ceiling(found: Option, question: CostQuestion) -> Decimal:
-    return ceiling(found.micro_usd_per_minute, found.timeout_s or 0, question.attempts)
-
-
 def _is_above(found: Option, question: CostQuestion) -> bool:
-    return question.cap is not None and _ceiling(found, question) > question.cap
+    return question.cap is not None and highest_cost(found, question.attempts) > question.cap
 
 
 def _with_cap(found: Option, question: CostQuestion) -> Option:
     if question.cap is None or not _is_above(found, question):
         return found
-    note = f"its ceiling {at_most(_ceiling(found, question))} is above max_cost_usd {in_usd(question.cap)}"
+    note = f"its ceiling {at_most(highest_cost(found, question.attempts))} is above max_cost_usd {in_usd(question.cap)}"
     return replace(found, reason=f"{found.reason}; {note}")
 
 
-def _course(work: Workload) -> str:
-    """Return in words what is trained: the rows, their length, the steps."""
-    job = work.job()
-    answers = f", answers of up to {job.completion} tokens" if job.completion else ""
-    rows = f"{job.rows} rows" if work.size.rows is not None else "an unknown number of rows"
-    return (
-        f"{rows} of {job.tokens_per_row:.0f} tokens in the mean and {job.longest} at most{answers}, "
-        f"batch_size {work.recipe.batch_size}: {job.steps} steps"
-    )
+def _out_of_reach(found: Sequence[Option], question: CostQuestion) -> list[str]:
+    """Return the least that a training could cost at most, where everything that fits could cost more than the cap."""
+    known = [each for each in found if each.verdict == "fits" and each.usd_expected is not None]
+    if question.cap is None or not known or not all(_is_above(each, question) for each in known):
+        return []
+    least = min(known, key=lambda each: highest_cost(each, question.attempts))
+    amount = at_most(highest_cost(least, question.attempts))
+    nearest = f"{least.tuning} on {least.hardware} has the lowest ceiling, {amount}"
+    less = "fewer rows or epochs, shorter rows or a smaller model lower it"
+    return [f"nothing that fits stays below max_cost_usd {in_usd(question.cap)}: {nearest}; {less}"]
+
+
+def _with_most(found: Option, work: Workload, machine: Flavor) -> Option:
+    """Add to the reason what fits at most, where memory is what decides."""
+    if found.is_unable or not machine.gpu_count or (not found.possible and found.peak_gb <= found.usable_gb):
+        return found
+    part = used_part(machine, work.recipe.strategy)
+    given = (work.shapes.model, work.job(max(1, part.gpu_count)), part, found.tuning)
+    tokens = largest_length(*given)
+    if not found.possible:
+        shorter = f"; rows of up to {tokens} tokens would fit" if tokens else ""
+        return replace(found, reason=found.reason + shorter)
+    rows = largest_batch(*given)
+    most = f"; at most {_rows(rows)} a pass, or rows of {tokens} tokens, fit" if rows else ""
+    return replace(found, reason=found.reason + most)
+
+
+def _rows(count: int) -> str:
+    return "1 row" if count == 1 else f"{count} rows"

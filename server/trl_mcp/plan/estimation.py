@@ -7,8 +7,8 @@ from typing import Any, cast
 
 from trl_mcp.errors import InvalidArguments
 from trl_mcp.estimate.machine import card_of
-from trl_mcp.estimate.options import Option, cheapest, choose, option
-from trl_mcp.estimate.processors import NOTE, with_hours
+from trl_mcp.estimate.options import Option, cheapest, choose, highest_cost, lack, option
+from trl_mcp.estimate.processors import with_hours
 from trl_mcp.plan.place import LOCAL
 from trl_mcp.plan.workload import Workload, used_part
 from trl_mcp.recipes.batch import least_device_batch, split_as
@@ -75,7 +75,9 @@ def _doubted(work: Workload, found: Option, machine: Flavor) -> Option:
     beside = 0.0 if machine.gpu_count else _PROCESS_GB
     roomy = replace(machine, disk_gb=float("inf"), ram_gb=machine.ram_gb + beside)
     again = option(work.shapes.model, work.job(max(1, machine.gpu_count), found.device_batch), roomy, found.tuning)
-    return replace(found, verdict="tight") if again.possible else found
+    if not again.possible:
+        return found
+    return replace(found, verdict="tight", reason=found.reason.replace("does not fit:", "may run out:", 1))
 
 
 def _without_hours(found: Option) -> Option:
@@ -99,52 +101,50 @@ def choose_machine(work: Workload, candidates: Sequence[Flavor], cap: Decimal | 
     chosen, why = choose(found, cap, attempts)
     if chosen is not None:
         return Choice(chosen, why="the cheapest that fits")
+    if fitting := [each for each in found if each.verdict == "fits" and each.usd_expected is not None]:
+        # Money alone forbids it, and says so itself.
+        return Choice(
+            min(fitting, key=lambda each: highest_cost(each, attempts)),
+            why="of those that fit the one with the lowest ceiling",
+        )
     nearest = cheapest(found) or min(found, key=lack, default=None)
     if nearest is None:
         raise InvalidArguments(
             "Hugging Face Jobs offer no machine with a GPU today.", next_step="Name hardware. Nothing was started."
         )
-    if nearest.verdict == "fits":  # money alone forbids it, and says so itself
-        return Choice(nearest, why="the cheapest that fits")
-    fix = f'Name hardware="{nearest.hardware}" to take the risk.' if nearest.possible else _less(work.recipe)
-    return Choice(nearest, (Finding("hw.memory", Severity.ERROR, why, fix),), "the nearest")
-
-
-def lack(found: Option) -> float:
-    """Return how much of a machine is needed: above 1 more than there is."""
-    return found.peak_gb / found.usable_gb if found.usable_gb else float("inf")
+    return Choice(nearest, (Finding("hw.memory", Severity.ERROR, why, _mend(nearest, work.recipe)),), "the nearest")
 
 
 def judged(found: Option) -> Choice:
     """Return the option with what its verdict means for somebody who has named it."""
     if found.verdict == "fits":
         return Choice(found)
-    is_tight = found.possible
-    fix = (
-        "A smaller max_length or batch leaves more room." if is_tight else "Name larger hardware, or a smaller tuning."
-    )
-    code = "hw.tight" if is_tight else "hw.memory"
+    fix = "Name larger hardware, or a smaller tuning."
+    if found.possible:
+        fix = "A smaller max_length or batch leaves more room."
+    elif found.is_unable:
+        fix = "Change what the message names: more memory does not help."
+    code = "hw.tight" if found.possible else "hw.memory"
     message = f"{found.tuning} on {found.hardware}: {found.reason}."
     return Choice(found, (Finding(code, _VERDICTS[found.verdict], message, fix),))
 
 
-def _less(recipe: Recipe) -> str:
+def _mend(nearest: Option, recipe: Recipe) -> str:
+    """Return what to do where no machine fits."""
+    if nearest.verdict == "fits":
+        return f'Name hardware="{nearest.hardware}" and a timeout.'
+    if nearest.possible:
+        return f'Name hardware="{nearest.hardware}" to take the risk.'
+    if nearest.is_unable:
+        return "Name another model or another tuning."
     smaller = {"full": 'tuning="lora"', "lora": 'tuning="qlora"'}.get(recipe.tuning, "a smaller model")
-    return f"Use {smaller}, a smaller max_length, or a smaller model."
+    spread = (
+        f'Name hardware="{nearest.hardware}" and trainer_args=["strategy=fsdp2"], or use' if nearest.remedy else "Use"
+    )
+    return f"{spread} {smaller}, a smaller max_length, or a smaller model."
 
 
 def with_split(recipe: Recipe, split: Mapping[str, Any]) -> Recipe:
     """Return the recipe with its batch split so. Raises InvalidArguments where the method cannot take it."""
     config = split_as(METHODS[recipe.method], recipe.config, split[DEVICE_BATCH], split[ACCUMULATION])
     return replace(recipe, config=config)
-
-
-def assumptions(work: Workload, found: Sequence[Option], flavors: Mapping[str, Flavor]) -> list[str]:
-    """Return what the estimates rest on that was not measured."""
-    shape = work.shapes.model
-    notes = list(work.size.assumed)
-    if shape.guessed:
-        notes.append(f"the model's shape is guessed from {shape.parameters / 1e9:.2f} billion parameters")
-    if any(not flavors[each.hardware].gpu_count and each.hours_low is not None for each in found):
-        notes.append(NOTE)
-    return notes

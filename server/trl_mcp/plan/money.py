@@ -52,9 +52,18 @@ def price_words(plan: Plan) -> str:
 
 
 def _way_on(plan: Plan, limit: Decimal) -> str:
-    """Return the cheapest option that passes a limit: other hardware, a shorter timeout."""
+    """Return what passes a limit: other hardware, a shorter timeout; where neither does, the least that is needed."""
     ways = [way for way in (_cheapest(plan, limit), _shorter(plan, limit)) if way]
-    return f"{' or '.join(ways)}." if ways else "Choose cheaper hardware."
+    return f"{' or '.join(ways)}." if ways else _least(plan)
+
+
+def _least(plan: Plan) -> str:
+    offers = plan.estimate.offers if plan.estimate else {}
+    if not offers:
+        return "Choose cheaper hardware."
+    name = min(offers, key=lambda hardware: offers[hardware])
+    needed = f'At least {at_most(offers[name])} is needed, with hardware="{name}" and timeout="auto"'
+    return f"{needed}; fewer rows or epochs, shorter rows or a smaller model take less."
 
 
 def _cheapest(plan: Plan, limit: Decimal) -> str:
@@ -68,4 +77,6 @@ def _cheapest(plan: Plan, limit: Decimal) -> str:
 def _shorter(plan: Plan, limit: Decimal) -> str:
     per_minute = Decimal(plan.price_micro_usd or 0) * plan.attempts / 1_000_000
     minutes = int(limit / per_minute) if per_minute else 0
-    return f"a timeout of at most {minutes}m, which this hardware gets for that" if minutes >= 1 else ""
+    expected = (plan.estimate.hours_low if plan.estimate else None) or 0.0
+    is_enough = minutes >= max(1, 60 * expected)
+    return f"a timeout of at most {minutes}m, which this hardware gets for that" if is_enough else ""

@@ -185,6 +185,7 @@ def _lora(config: Mapping[str, object], shape: ModelShape) -> Lora:
         rank=cast(int, config.get("r", 16)),
         targets=_targets(config.get("target_modules")),
         dora=bool(config.get("use_dora")),
+        dropout=bool(config.get("lora_dropout")),
         whole=shape.embedding * len(_EMBEDDINGS.intersection(map(str, saved))),
     )
 

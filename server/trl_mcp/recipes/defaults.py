@@ -7,7 +7,7 @@ _TRL_LORA = "TRL's own default (ModelConfig, trl 1.16.0)"
 _LORA: dict[str, Default] = {
     "r": Default(16, _TRL_LORA),
     "lora_alpha": Default(32, _TRL_LORA),
-    "lora_dropout": Default(0.05, _TRL_LORA),
+    "lora_dropout": Default(0.0, "PEFT's own default; adapters on experts (all-linear) take no other"),
     "target_modules": Default("all-linear", "works for every architecture; PEFT's own table knows only some"),
 }
 

@@ -21,6 +21,7 @@ from trl_mcp.schema import did_you_mean, shorten
 
 MOST_BYTES = 100_000
 _DEEPEST = 20
+_TRL_DROPOUT = 0.05  # lora_dropout of ModelConfig in trl 1.16.0
 _NOTHING_STARTED = "Nothing was started."
 _TEXT = (
     "It is the text of a configuration file of TRL (YAML, a line such as learning_rate: 2.0e-5 for each value), or an "
@@ -187,6 +188,8 @@ class _Reading:
         here = "qlora" if four_bits else "lora" if adapter else "full"
         if self._given.get("tuning", here) == "full":
             self._set_aside(*of_adapter)
+        elif here != "full":
+            self._left.setdefault("lora_dropout", _TRL_DROPOUT)
         targets = self._left.get("lora_target_modules")
         if isinstance(targets, list) and len(cast(list[object], targets)) == 1:
             self._left["lora_target_modules"] = cast(list[object], targets)[0]
