@@ -32,8 +32,9 @@ RUN = {
     "open_tokenizers": 4,
 }
 
-from _job.token_coder import TokenCoder
+from _job.token_coder import RefusedConfigError, TokenCoder
 from _job.token_folder import OpenTokenizer, open_tokenizer, template_failures
+from _job.token_losses import doubled_ends, row_losses
 from _job.token_rules import TOKEN_RULES, RawRow, TokenSequence
 
 SETTING_FIELDS = ("eos_token", "chat_template_path")
@@ -65,6 +66,8 @@ def code_rows(method: str, rows: list[RawRow], coder: TokenCoder) -> list[list[T
     """Return the sequences of each row, or why TRL could not read it; one such row does not spoil the others."""
     try:
         return list(TOKEN_RULES[method][0](rows, coder))
+    except RefusedConfigError:
+        raise
     except template_failures() as error:
         if len(rows) == 1:
             return [f"{type(error).__name__}: {error}"]
@@ -119,16 +122,30 @@ def example(method: str, row: RawRow, opened: OpenTokenizer, config: dict[str, A
     return ("\n--- chosen above, rejected below ---\n".join(texts)) + note
 
 
+def losses(method: str, row: RawRow, coder: TokenCoder) -> dict[str, list[str]]:
+    """Return what the chat template leaves out of a row, and which tokens stand twice around it."""
+    try:
+        return {
+            "lost": row_losses(method, row, coder),
+            "doubled": doubled_ends(TOKEN_RULES[method][0]([row], coder)[0], coder),
+        }
+    except template_failures():
+        return {"lost": [], "doubled": []}
+
+
 def reply(request: dict[str, Any], shelf: TokenizerShelf) -> Any:
-    """Do what is asked: open a tokenizer, measure rows, show one as text, or return rows token by token."""
+    """Do what is asked: open a tokenizer, measure rows, show one as text, say what rows lose, or return their tokens."""
     config, method = request.get("config", {}), request.get("method", "")
     opened = shelf.get(request["folder"], config)
     if request["do"] == "open":
         return opened.facts
+    config = config | {"positions": opened.facts["positions"]}
     if method not in TOKEN_RULES:
         raise ValueError(f"there is no method {method!r}; there are {', '.join(TOKEN_RULES)}")
     if request["do"] == "example":
         return example(method, request["rows"][0], opened, config)
+    if request["do"] == "losses":
+        return [losses(method, row, opened.coder(config)) for row in request["rows"]]
     coded = code_rows(method, request["rows"], opened.coder(config))
     if request["do"] == "measure":
         return [measured(method, row, config, request["limits"]) for row in coded]
@@ -163,6 +180,8 @@ def serve() -> None:
         except MemoryError:
             words = "more memory is needed than a measurement may take"
             answer = {"id": request["id"], "error": words, "overran": True}
+        except RefusedConfigError as error:
+            answer = {"id": request["id"], "error": str(error)[:1000], "refused": error.code}
         except (*template_failures(), OSError, ImportError) as error:
             answer = {"id": request["id"], "error": f"{type(error).__name__}: {error}"[:1000]}
         answers.write(json.dumps(answer) + "\n")

@@ -36,7 +36,7 @@ RUN = {
         "learning_rate": 1e-4,
         "max_completion_length": 128,
     },
-    "lora": {"r": 16, "lora_alpha": 32, "lora_dropout": 0.05, "target_modules": "all-linear", "task_type": "CAUSAL_LM"},
+    "lora": {"r": 16, "lora_alpha": 32, "lora_dropout": 0.0, "target_modules": "all-linear", "task_type": "CAUSAL_LM"},
     "output_repo": None,
     "private": True,
     "overwrite": False,

@@ -37,7 +37,7 @@ RUN = {
         "max_length": 512,
         "max_new_tokens": 128,
     },
-    "lora": {"r": 16, "lora_alpha": 32, "lora_dropout": 0.05, "target_modules": "all-linear", "task_type": "CAUSAL_LM"},
+    "lora": {"r": 16, "lora_alpha": 32, "lora_dropout": 0.0, "target_modules": "all-linear", "task_type": "CAUSAL_LM"},
     "output_repo": None,
     "private": True,
     "overwrite": False,

@@ -36,7 +36,7 @@ RUN = {
         "max_new_tokens": 128,
         "max_length": 1024,
     },
-    "lora": {"r": 16, "lora_alpha": 32, "lora_dropout": 0.05, "target_modules": "all-linear", "task_type": "CAUSAL_LM"},
+    "lora": {"r": 16, "lora_alpha": 32, "lora_dropout": 0.0, "target_modules": "all-linear", "task_type": "CAUSAL_LM"},
     "rewards": [{"name": "some_fifty_words", "kind": "code", "weight": None, "revision": None}],
     "reward_code": """def some_fifty_words(completions):
     return [-min(abs(len(text.split()) - 50), 50) / 50 for text in completions]

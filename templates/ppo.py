@@ -38,7 +38,7 @@ RUN = {
         "stop_token": "eos",
         "missing_eos_penalty": 1.0,
     },
-    "lora": {"r": 16, "lora_alpha": 32, "lora_dropout": 0.05, "target_modules": "all-linear", "task_type": "CAUSAL_LM"},
+    "lora": {"r": 16, "lora_alpha": 32, "lora_dropout": 0.0, "target_modules": "all-linear", "task_type": "CAUSAL_LM"},
     "rewards": [{"name": "trl-lib/Qwen2-0.5B-Reward", "kind": "model", "weight": None, "revision": None}],
     "reward_code": None,
     "output_repo": None,

@@ -30,7 +30,7 @@ RUN = {
     "system_prompt": None,
     "tuning": "lora",
     "config": {"max_steps": 10, "per_device_train_batch_size": 2, "learning_rate": 1e-3, "max_length": 512},
-    "lora": {"r": 16, "lora_alpha": 32, "lora_dropout": 0.05, "target_modules": "all-linear", "task_type": "SEQ_CLS"},
+    "lora": {"r": 16, "lora_alpha": 32, "lora_dropout": 0.0, "target_modules": "all-linear", "task_type": "SEQ_CLS"},
     "output_repo": None,
     "private": True,
     "overwrite": False,

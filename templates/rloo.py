@@ -36,7 +36,7 @@ RUN = {
         "num_generations": 4,
         "max_completion_length": 128,
     },
-    "lora": {"r": 16, "lora_alpha": 32, "lora_dropout": 0.05, "target_modules": "all-linear", "task_type": "CAUSAL_LM"},
+    "lora": {"r": 16, "lora_alpha": 32, "lora_dropout": 0.0, "target_modules": "all-linear", "task_type": "CAUSAL_LM"},
     "rewards": [{"name": "right_number", "kind": "code", "weight": None, "revision": None}],
     "reward_code": """import re
 

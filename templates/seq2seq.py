@@ -42,7 +42,7 @@ RUN = {
     "max_target_length": 128,
     "tuning": "full",
     "config": {"max_steps": -1, "num_train_epochs": 1.0, "per_device_train_batch_size": 8, "learning_rate": 3e-4},
-    "lora": {"r": 16, "lora_alpha": 32, "lora_dropout": 0.05, "target_modules": "all-linear"},
+    "lora": {"r": 16, "lora_alpha": 32, "lora_dropout": 0.0, "target_modules": "all-linear"},
     "output_repo": None,
     "private": True,
     "overwrite": False,

@@ -8,11 +8,21 @@ from typing import Any
 
 from _job.texts import Row, UnusableRowError, parse_json, read_text
 
+OPENING_SPEAKERS = (["human"], ["user"], ["system"])
 SPEAKER_FIELDS = ("role", "from", "speaker")
 SPEECH_FIELDS = ("content", "value", "text")
-TRANSCRIPT_MARK = re.compile(r"(?:\A\s*(?:### ?)?|\n\n|\n*### ?)(Human|Assistant|System):")
-CONVERSATION_KINDS = ("messages", "from_value", "json", "transcript")
-SPOKEN_KINDS = ("text", *CONVERSATION_KINDS, "message", "from_value_message", "parts")
+TRANSCRIPT_MARK = re.compile(
+    r"(?:\A\s*(?:### ?)?|\n\n|\n*### ?)(Human|Assistant|System|SYSTEM|USER|ASSISTANT|FUNCTION RESPONSE):"
+)
+EXCHANGE_FIELDS = (
+    ("input", "output"),
+    ("human", "assistant"),
+    ("user", "assistant"),
+    ("question", "answer"),
+    ("prompt", "response"),
+)
+CONVERSATION_KINDS = ("messages", "from_value", "exchanges", "json", "transcript")
+SPOKEN_KINDS = ("text", "json_strings", *CONVERSATION_KINDS, "message", "from_value_message", "parts")
 TRUE_LABELS = frozenset(
     {"1", "true", "yes", "good", "desirable", "chosen", "thumbs up", "thumbs_up", "+", "+1", "\U0001f44d"}
 )
@@ -24,8 +34,8 @@ FALSE_LABELS = frozenset(
 def cell_kind(value: Any) -> str:
     """Say what a cell holds, by its value alone.
 
-    null, empty, blank, text, json (turns written as text), transcript (Human: ... Assistant: ...), messages (role/content
-    turns), from_value (turns of other field names), message and from_value_message (one such turn), parts (of one
+    null, empty, blank, text, json (turns written as text), json_strings (texts so written), transcript (Human: ... Assistant: ...), messages (role/content
+    turns), from_value (turns of other field names), exchanges (a question and its answer in each object), message and from_value_message (one such turn), parts (of one
     content), strings, labels, steps, label, number or other.
     """
     if value is None:
@@ -49,9 +59,12 @@ def text_kind(text: str) -> str:
         return "blank"
     if start in "[{":
         inner = cell_kind(parse_json(text))
-        return "json" if inner in ("messages", "from_value", "message", "from_value_message") else "text"
-    speakers = [mark.group(1) for mark in TRANSCRIPT_MARK.finditer(text)] if "Assistant:" in text else []
-    return "transcript" if speakers[:1] in (["Human"], ["System"]) and "Assistant" in speakers else "text"
+        if inner == "strings":
+            return "json_strings"
+        return "json" if inner in ("messages", "from_value", "exchanges", "message", "from_value_message") else "text"
+    is_spoken = "Assistant:" in text or "ASSISTANT:" in text
+    speakers = [mark.group(1).lower() for mark in TRANSCRIPT_MARK.finditer(text)] if is_spoken else []
+    return "transcript" if speakers[:1] in OPENING_SPEAKERS and "assistant" in speakers else "text"
 
 
 def list_kind(values: list[Any]) -> str:
@@ -77,7 +90,13 @@ def turn_kind(turn: Mapping[str, Any]) -> str:
         return "from_value"
     if isinstance(turn.get("type"), str) and "text" in turn:
         return "parts"
-    return "other"
+    return "exchanges" if exchange_fields(turn) else "other"
+
+
+def exchange_fields(turn: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Return the two fields of an object that is a question with its answer and nothing else."""
+    said = {name for name, value in turn.items() if value is not None}
+    return next((pair for pair in EXCHANGE_FIELDS if pair[0] in said <= set(pair) and pair[1] in turn), None)
 
 
 def without_nulls(value: Any) -> Any:

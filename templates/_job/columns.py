@@ -50,22 +50,26 @@ class WrongColumnsError(UnclearColumnsError):
 
 
 class SeveralColumnsError(Exception):
-    """A part that several columns could play; `choices` are the entries of `columns` that would decide it."""
+    """A part that several columns could play; `choices` are the entries of `columns` that would decide it.
 
-    def __init__(self, part: str, choices: Sequence[dict[str, str]]) -> None:
+    `why` is what is said in place of that.
+    """
+
+    def __init__(self, part: str, choices: Sequence[dict[str, str]], why: str = "") -> None:
         """Keep the choices."""
         super().__init__(part)
-        self.part = part
         self.choices = list(choices)
+        self.why = why or f"more than one column could be the {part}; say which with `columns`"
 
 
 @dataclass(frozen=True)
 class ColumnSource:
-    """How a value is taken out of a row; `column` is set where it is a column's whole value."""
+    """How a value is taken out of a row; `column` is set where it is a column's whole value, `path` where a part."""
 
     get: Getter
     reads: tuple[str, ...]
     column: str | None = None
+    path: str | None = None
 
 
 @dataclass(frozen=True)
@@ -134,12 +138,22 @@ def text_source(text: str, names: Sequence[str]) -> ColumnSource:
 
 
 def as_written(value: Any) -> str:
-    """Return a text or a number as it stands in a text; a missing value is no text."""
+    """Return a text or a number as it stands in a text, a list or an object of them line by line; none is missing."""
     if value is None:
         raise UnusableRowError("null_value")
-    if not isinstance(value, str | int | float):
+    if isinstance(value, str | int | float):
+        return str(value)
+    lines = written_lines(value)
+    if not lines or not all(isinstance(inner, str | int | float) for _, inner in lines):
         raise UnusableRowError("wrong_type")
-    return str(value)
+    return "\n".join(f"{mark}{inner}" for mark, inner in lines)
+
+
+def written_lines(value: Any) -> list[tuple[str, Any]]:
+    """Return what stands in a list, or in an object after its field's name; empty fields are none."""
+    if isinstance(value, Mapping):
+        return [(f"{name}: ", inner) for name, inner in value.items() if inner is not None]
+    return [("", inner) for inner in value] if isinstance(value, list | tuple) else []
 
 
 def filtered_source(text: str, names: Sequence[str]) -> ColumnSource:
@@ -179,7 +193,7 @@ def path_source(text: str, names: Sequence[str]) -> ColumnSource:
             value = step_into(value, step)
         return value
 
-    return ColumnSource(get, (column,))
+    return ColumnSource(get, (column,), path=text)
 
 
 def near_names(text: str, names: Sequence[str]) -> str:

@@ -1,18 +1,22 @@
 """What becomes of the rows of a data set: found from its first rows, said in a sentence, done to each row."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from _job.columns import ColumnSource, SeveralColumnsError, SourceMap, UnclearColumnsError, map_sources
-from _job.layouts import PROMPT_METHODS, ColumnFacts, Layout, LayoutFinder, survey_columns
+from _job.layouts import PROMPT_METHODS, Layout, LayoutFinder
 from _job.reading import Part
 from _job.shaping import RowShaper
 from _job.suggestions import no_layout, several_columns
+from _job.survey import ColumnFacts, reached, survey_columns, survey_places
 from _job.texts import Row, UnusableRowError
 from _job.wording import layout_name, say_conversion
 
 FIRST_ROWS = 100
+CHOICE_ROWS = 20
+COLUMNS_LIMIT = 4
+STRAY_SHARE = 20
 MEDIA_COLUMNS = ("image", "images", "audio", "audios", "video", "videos")
 WHOLE_KINDS = frozenset(
     {"text", "messages", "from_value", "message", "from_value_message", "label", "strings", "labels"}
@@ -69,17 +73,78 @@ def find_conversion(rows: Sequence[Mapping[str, Any]], rules: RowRules) -> Conve
     sources = map_sources(rules.columns, names, sample)
     facts = survey_columns(sources.sources, sample)
     check_media(sample, rules, names)
-    finder = LayoutFinder(facts, sources.pinned, rules.chat_template, rules.method)
+    stray = [name for name in facts if name not in sources.pinned and is_stray(sources.sources[name], sample)]
+    try:
+        shaper, share = choose_shaper(sample, sources, facts, rules)
+    except UnclearColumnsError:
+        shaper, share = choose_without(stray, sample, sources, facts, rules)
+        if shaper is None:
+            raise
+    if share < 0.5:
+        other, larger = choose_without(stray, sample, sources, facts, rules)
+        shaper = other if other and larger > share else shaper
+    return make_conversion(shaper, sources, rules, sample)
+
+
+def is_stray(source: ColumnSource, sample: Sequence[Mapping[str, Any]]) -> bool:
+    """Tell whether hardly a row has this column: a row of another layout among the first ones must not decide."""
+    return sum(reached(source, row) is not None for row in sample) * STRAY_SHARE < len(sample)
+
+
+def choose_without(
+    stray: Sequence[str],
+    sample: Sequence[Mapping[str, Any]],
+    sources: SourceMap,
+    facts: Mapping[str, ColumnFacts],
+    rules: RowRules,
+) -> tuple[RowShaper | None, float]:
+    """Return what shapes the rows where stray columns are not there, and the share that it keeps; None without any."""
+    kept = {name: each for name, each in facts.items() if name not in stray}
+    if not stray or not kept:
+        return None, 0.0
+    try:
+        return choose_shaper(sample, sources, kept, rules)
+    except UnclearColumnsError:
+        return None, 0.0
+
+
+def choose_shaper(
+    sample: Sequence[Mapping[str, Any]], sources: SourceMap, facts: Mapping[str, ColumnFacts], rules: RowRules
+) -> tuple[RowShaper, float]:
+    """Return what shapes the rows by the layout that most of them have, and the share of the sample that it keeps."""
+    names = column_names(sample)
+    finder = LayoutFinder(
+        facts, sources.pinned, rules.chat_template, rules.method, survey_places(facts, sample[:CHOICE_ROWS])
+    )
+
+    def complete(choice: dict[str, str]) -> dict[str, str] | None:
+        return complete_columns(choice, sample[:CHOICE_ROWS], rules)
+
     try:
         layouts = finder.find()
     except SeveralColumnsError as error:
-        raise several_columns(error, rules.method, names) from None
+        raise several_columns(error, finder, names, complete) from None
     if not layouts:
-        raise no_layout(finder, names)
+        raise no_layout(finder, names, complete)
     shapers = [make_shaper(layout, sources, facts, rules) for layout in layouts]
     shares = [share_kept(shaper, sample) for shaper in shapers]
     best = next((place for place, share in enumerate(shares) if share >= 0.5), shares.index(max(shares)))
-    return make_conversion(shapers[best], sources, rules, sample)
+    return shapers[best], shares[best]
+
+
+def complete_columns(
+    choice: dict[str, str], sample: Sequence[Mapping[str, Any]], rules: RowRules
+) -> dict[str, str] | None:
+    """Return a choice with what it leaves open, if most rows of the sample can be used with it."""
+    columns = dict(rules.columns) | choice
+    if len(columns) > COLUMNS_LIMIT or not choice.keys() - rules.columns.keys():
+        return None
+    try:
+        conversion = find_conversion(sample, replace(rules, columns=columns))
+    except UnclearColumnsError as error:
+        further = error.suggestions[0] if error.suggestions else {}
+        return choice | further if further.keys() - choice.keys() else None
+    return choice if share_kept(conversion.shaper, sample) >= 0.5 else None
 
 
 def column_names(rows: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -161,7 +226,7 @@ def whole_kinds(shaper: RowShaper, sources: SourceMap) -> dict[str, str]:
     """Return the kind of each column that is read, empty where any of them is not read whole and as it is."""
     parts = list(shaper.parts.values())
     known = WHOLE_KINDS if shaper.chat_template else ("text", "label")
-    if sources.speakers or any(part.kind not in known for part in parts):
+    if sources.speakers or "better" in shaper.parts or any(part.kind not in known for part in parts):
         return {}
     if any(part.source.column is None for part in parts):
         return {}

@@ -21,6 +21,9 @@ SPLIT_WORDS = {
 }
 CHUNK_CHARACTERS = 1 << 20
 ROW_CHARACTERS = 1 << 26
+MOST_ENTRIES = 100_000
+OTHER_SEPARATORS = (";", "\t", "|")
+JSON_KINDS = {list: "a list", str: "a text", bool: "true or false", int: "a number", float: "a number"}
 
 
 class UnreadableFileError(ValueError):
@@ -45,7 +48,11 @@ def list_splits(path: Path) -> dict[str, list[Path]]:
 def data_files(folder: Path) -> list[Path]:
     """List the data files in a folder and below it in sorted order, without hidden ones."""
     found: list[Path] = []
+    entries = 0
     for place, folders, names in os.walk(folder):
+        entries += len(folders) + len(names)
+        if entries > MOST_ENTRIES:
+            raise UnreadableFileError(f"{folder} holds more than {MOST_ENTRIES:,} files; name the folder of the data")
         folders[:] = [name for name in folders if not name.startswith(".")]
         found += [Path(place, name) for name in names if file_kind(name) and not name.startswith(".")]
     return sorted(found)
@@ -81,38 +88,97 @@ def open_text(path: Path, kind: str) -> TextIO:
     return path.open(encoding="utf-8-sig", newline="")
 
 
-def read_json_lines(stream: TextIO, name: str) -> Iterator[dict[str, Any]]:
-    """Yield the object on each line that is not empty."""
+def read_lines(stream: TextIO, name: str) -> Iterator[str]:
+    """Yield the lines of a file that may have none at all."""
     for number, line in enumerate(iter(lambda: stream.readline(ROW_CHARACTERS), ""), 1):
-        if not line.strip():
+        if len(line) == ROW_CHARACTERS:
+            raise UnreadableFileError(f"{name} line {number} is longer than {ROW_CHARACTERS:,} characters")
+        yield line
+
+
+def read_json_lines(stream: TextIO, name: str) -> Iterator[dict[str, Any]]:
+    """Yield the object on each line that is not empty; those of an array where the file begins with one."""
+    decode, is_first = json.JSONDecoder().decode, True
+    for number, line in enumerate(read_lines(stream, name), 1):
+        if line.isspace():
             continue
+        if is_first and line.lstrip().startswith("["):
+            yield from read_json_values(stream, name, line)
+            return
         try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise UnreadableFileError(f"{name} line {number} is not valid JSON: {error}") from error
-        yield checked_object(row, f"{name} line {number}")
+            row = decode(line)
+        except (ValueError, RecursionError) as error:
+            raise UnreadableFileError(f"{name} line {number} {json_fault(error, line, is_first)}") from error
+        yield row if isinstance(row, dict) else checked_object(row, f"{name} line {number}")
+        is_first = False
+
+
+def json_fault(error: Exception, line: str, is_first: bool) -> str:
+    """Say why a line is no JSON."""
+    if isinstance(error, RecursionError):
+        return "is nested too deeply"
+    if "\0" in line:
+        return "holds NUL bytes, as damaged files and UTF-16 text do"
+    if not isinstance(error, json.JSONDecodeError):
+        return f"is not valid JSON: {error}"
+    spans_lines = is_first and line.lstrip().startswith("{") and not line.rstrip().endswith("}")
+    hint = "; where an object takes several lines, name the file .json" if spans_lines else ""
+    return f"is not valid JSON: {error.msg.removesuffix(' at')} at character {error.pos + 1}{hint}"
 
 
 def read_csv(stream: TextIO, name: str) -> Iterator[dict[str, Any]]:
-    """Yield the rows below the line of column names."""
+    """Yield the rows below the line of column names; what a short row has not is None."""
     csv.field_size_limit(ROW_CHARACTERS)
-    reader = csv.DictReader(stream)
+    reader = csv.reader(read_lines(stream, name), strict=True)
+    names: list[str] | None = None
+    line = 1
     try:
-        yield from reader
+        for cells in filter(None, reader):
+            if names is None:
+                names = checked_header(cells, name)
+            elif len(cells) == len(names):
+                yield dict(zip(names, cells, strict=True))
+            else:
+                yield uneven_row(names, cells, f"{name} line {line}")
+            line = reader.line_num + 1
     except csv.Error as error:
-        raise UnreadableFileError(f"{name} line {reader.line_num} is not valid CSV: {error}") from error
+        raise UnreadableFileError(f"{name} is not valid CSV in the row that begins in line {line}: {error}") from error
 
 
-def read_json_values(stream: TextIO, name: str) -> Iterator[dict[str, Any]]:
-    """Yield the objects of a JSON array, or of a file that is a sequence of objects."""
-    window = JsonWindow(stream)
+def checked_header(cells: list[str], name: str) -> list[str]:
+    """Return the names of the columns if they can be told apart."""
+    other = next((mark for mark in OTHER_SEPARATORS if mark in cells[0]), None)
+    if len(cells) == 1 and other:
+        raise UnreadableFileError(f"{name} separates its columns by {other!r}; save it with commas")
+    twice = next((cell for cell in cells if cell and cells.count(cell) > 1), None)
+    if twice is not None:
+        raise UnreadableFileError(f"{name} has more than one column named {twice!r}")
+    return cells
+
+
+def uneven_row(names: list[str], cells: list[str], place: str) -> dict[str, Any]:
+    """Return a row that has more or fewer cells than there are columns; further cells must be empty."""
+    if any(cells[len(names) :]):
+        raise UnreadableFileError(
+            f"{place} has {len(cells)} cells for {len(names)} columns; put texts that hold commas between quotes"
+        )
+    return dict.fromkeys(names) | dict(zip(names, cells, strict=False))
+
+
+def read_json_values(stream: TextIO, name: str, start: str = "") -> Iterator[dict[str, Any]]:
+    """Yield the objects of a JSON array, or of a file that is a sequence of objects; `start` was read already."""
+    window = JsonWindow(stream, start)
     is_array = window.skip("[")
     number = 0
     while window.peek() not in ("", "]"):
         try:
             row = window.value()
+        except RecursionError as error:
+            raise UnreadableFileError(f"{name} row {number} is nested too deeply") from error
         except ValueError as error:
-            raise UnreadableFileError(f"{name} is not valid JSON in row {number}: {error}") from error
+            raise UnreadableFileError(
+                f"{name} is not valid JSON in row {number}: {getattr(error, 'msg', error)}"
+            ) from error
         yield checked_object(row, f"{name} row {number}")
         number += 1
         if is_array and not window.skip(",") and window.peek() != "]":
@@ -124,17 +190,17 @@ def read_json_values(stream: TextIO, name: str) -> Iterator[dict[str, Any]]:
 def checked_object(row: Any, place: str) -> dict[str, Any]:
     """Return the row if it is an object with named columns."""
     if not isinstance(row, dict):
-        raise UnreadableFileError(f"{place} is a {type(row).__name__}, not an object with columns")
+        raise UnreadableFileError(f"{place} is {JSON_KINDS.get(type(row), 'null')}, not an object with columns")
     return row
 
 
 class JsonWindow:
     """A view on a JSON text that moves along and holds little more than the value it is at."""
 
-    def __init__(self, stream: TextIO) -> None:
-        """Begin before the first character."""
+    def __init__(self, stream: TextIO, start: str = "") -> None:
+        """Begin before the first character, which is in `start` where that was read from the stream already."""
         self.stream = stream
-        self.text = ""
+        self.text = start
         self.place = 0
         self.decoder = json.JSONDecoder()
 
@@ -165,9 +231,11 @@ class JsonWindow:
             try:
                 value, end = self.decoder.raw_decode(self.text, self.place)
             except ValueError:
-                if not self.read_on():
-                    raise
-                continue
+                if self.read_on():
+                    continue
+                if len(self.text) >= ROW_CHARACTERS:
+                    raise ValueError(f"it is longer than {ROW_CHARACTERS:,} characters") from None
+                raise
             at_end = end == len(self.text)
             # A number at the very end may have more digits in the next piece.
             if at_end and self.read_on():

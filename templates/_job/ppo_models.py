@@ -1,6 +1,7 @@
 """What PPO trains with: prompts as tokens, the policy, its reference, a reward model, a value model made of that."""
 
 import copy
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -105,7 +106,9 @@ def prompt_ids(tokenizer: Any, row: dict[str, Any]) -> list[int]:
     """Return the tokens of one prompt, a text or turns."""
     if isinstance(row["prompt"], str):
         return tokenizer(row["prompt"])["input_ids"]
-    arguments = {"tools": row.get("tools"), **(row.get("chat_template_kwargs") or {})}
+    tools = row.get("tools")
+    read = json.loads(tools) if isinstance(tools, str) else tools
+    arguments = {"tools": read, **(row.get("chat_template_kwargs") or {})}
     text = tokenizer.apply_chat_template(row["prompt"], tokenize=False, add_generation_prompt=True, **arguments)
     return tokenizer(text, add_special_tokens=False)["input_ids"]
 

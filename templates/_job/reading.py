@@ -1,5 +1,6 @@
 """The parts of a row, such as its prompt, read as turns or as text."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,7 +11,10 @@ from _job.pairs import SYSTEM_ROLES, history_turns, join_input
 from _job.texts import Row, UnusableRowError, parse_json, read_text
 from _job.turns import Speakers, empty_reason, read_content, read_transcript, read_turns
 
-TURN_KINDS = ("messages", "from_value", "message", "from_value_message", "json")
+OPENING_ROLES = (*SYSTEM_ROLES, "user")
+# A system text that is written as the first turn of a transcript.
+SYSTEM_MARK = re.compile(r"\A\s*SYSTEM:\s*")
+TURN_KINDS = ("messages", "from_value", "message", "from_value_message", "exchanges", "json")
 
 
 @dataclass(frozen=True)
@@ -80,7 +84,7 @@ class RowReader:
         """Return turns with the row's history and system text before them, or the run's system prompt."""
         if "history" in self.parts:
             turns = [*history_turns(self.optional(row, "history")), *turns]
-        own = read_text(self.optional(row, "system") or "") if "system" in self.parts else ""
+        own = SYSTEM_MARK.sub("", read_text(self.optional(row, "system") or "")) if "system" in self.parts else ""
         if turns[0]["role"] not in SYSTEM_ROLES:
             system = own if own.strip() else self.system_prompt
             return [{"role": "system", "content": system}, *turns] if system else turns
@@ -114,6 +118,8 @@ class RowReader:
     def answer(self, row: Mapping[str, Any], name: str) -> list[Row]:
         """Return the turns that answer a prompt."""
         turns = self.turns(row, name, "assistant")
+        if name == "completion" and turns[0]["role"] in OPENING_ROLES:
+            raise UnusableRowError("whole_answer")
         if not any(turn["role"] == "assistant" for turn in turns):
             raise UnusableRowError("no_answer")
         return turns

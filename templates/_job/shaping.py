@@ -5,11 +5,13 @@ one `RowShaper` have the same columns, and each column one type.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from _job.cells import json_value, read_label, written_value
 from _job.columns import ColumnSource
+from _job.compared import first_is_better
+from _job.naming import plain_name
 from _job.pairs import join_answer, split_answer, split_pair, split_texts, transcript_opening, without_answer
 from _job.reading import RowReader
 from _job.steps import read_steps, split_marked_steps
@@ -110,6 +112,23 @@ class RowShaper(RowReader):
             for pair in self.shape_pair(row)
             for side in SIDES
         ]
+
+    def shape_compared(self, row: Mapping[str, Any]) -> list[Row]:
+        """Return a pair from two answers of which the row says which is the better one."""
+        return self.turned(row).shape_pair(row)
+
+    def shape_weighed(self, row: Mapping[str, Any]) -> list[Row]:
+        """Return both of them, the better one good, the worse one bad."""
+        return self.turned(row).shape_both(row)
+
+    def turned(self, row: Mapping[str, Any]) -> "RowShaper":
+        """Return what shapes this row's answers as the better and the worse one."""
+        chosen, rejected, better = (self.parts[name] for name in (*SIDES, "better"))
+        names = [part.source.column or "" for part in (chosen, rejected, better)]
+        other = self.optional(row, "other")
+        if first_is_better(plain_name(names[2]), self.optional(row, "better"), other, (names[0], names[1])):
+            return self
+        return replace(self, parts={**self.parts, "chosen": rejected, "rejected": chosen})
 
     def shape_question(self, row: Mapping[str, Any]) -> list[Row]:
         """Return a prompt to be answered, and every other column under its own name."""

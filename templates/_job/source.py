@@ -119,9 +119,9 @@ def hub_rows(run: dict[str, Any], part: SplitSlice, columns: list[str]) -> Itera
     """Yield rows of a data set on the Hub, at the run's revision: its own files, or those that the run names."""
     from datasets import load_dataset
 
-    named = (run.get("dataset_parquet") or {}).get(part.name)
+    named = (run.get("dataset_files") or {}).get(part.name)
     if named:
-        return sliced_rows(part, lambda: hub_parquet_rows(run, named, columns))
+        return sliced_rows(part, lambda: hub_file_rows(run, named, columns))
     where = {"split": part.name, "revision": run["dataset_revision"]}
     loaded: Any = load_dataset(run["dataset"], run["dataset_config"], **where)
     start, stop = part.bounds(len(loaded))
@@ -130,10 +130,10 @@ def hub_rows(run: dict[str, Any], part: SplitSlice, columns: list[str]) -> Itera
     return iter(chosen.select(range(start, stop)))
 
 
-def hub_parquet_rows(run: dict[str, Any], names: list[str], columns: list[str]) -> Iterator[Mapping[str, Any]]:
-    """Yield the rows of Parquet files of a data set on the Hub."""
+def hub_file_rows(run: dict[str, Any], names: list[str], columns: list[str]) -> Iterator[Mapping[str, Any]]:
+    """Yield the rows of files of a data set on the Hub."""
     for name in names:
-        yield from parquet_rows(hub_file(run, name), columns)
+        yield from file_rows(hub_file(run, name), file_kind(name), columns)
 
 
 def hub_file(run: dict[str, Any], file: str) -> Path:

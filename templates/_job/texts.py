@@ -24,6 +24,8 @@ DROP_REASONS = {
     "no_answer": "a conversation without an assistant's turn",
     "last_turn": "a conversation that does not end with an assistant's turn",
     "prompts_differ": "a chosen and a rejected answer to different prompts",
+    "no_winner": "two answers of which neither is said to be the better one",
+    "whole_answer": "a completion that begins with a question: a whole conversation",
     "steps_differ": "not as many labels as steps, or none at all",
     "empty_prompt": "an empty prompt",
     "empty_completion": "an empty answer",

@@ -5,7 +5,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-DEFAULT_MAX_LENGTH = 1024
+
+class RefusedConfigError(ValueError):
+    """A trainer's config asks for what TRL refuses, whatever the rows; `code` names the check that finds it."""
+
+    def __init__(self, code: str, words: str) -> None:
+        """Keep both."""
+        super().__init__(words)
+        self.code = code
 
 
 @dataclass(frozen=True)
@@ -17,13 +24,17 @@ class CodedText:
 
 
 class TokenCoder:
-    """A tokenizer with the fields of a trainer's config; `template` takes the place of the tokenizer's own."""
+    """A tokenizer with the fields of a trainer's config; `template` takes the place of the tokenizer's own.
+
+    `end` is the token that closes a text, None where the tokenizer knows none.
+    """
 
     def __init__(self, tokenizer: Any, config: dict[str, Any], template: str | None = None) -> None:
         """Keep what every batch needs."""
         self.tokenizer = tokenizer
         self.config = config
         self.template = template
+        self.end = tokenizer.eos_token
 
     def texts(self, texts: list[str], special: bool = True) -> list[list[int]]:
         """Return the token ids of each text; `special` adds what the tokenizer puts around a text."""
@@ -54,10 +65,9 @@ class TokenCoder:
 
     def ended(self, text: str) -> str:
         """Return a text with the end-of-sequence token behind it."""
-        end = self.tokenizer.eos_token
-        if end is None:
+        if self.end is None:
             raise ValueError("the tokenizer has no end-of-sequence token; set eos_token")
-        return text if text.endswith(end) else text + end
+        return text if text.endswith(self.end) else text + self.end
 
 
 def alike(extras: Sequence[dict[str, Any]]) -> list[list[int]]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from _job.token_coder import TokenCoder
+from _job.token_coder import RefusedConfigError, TokenCoder
 
 SAID = "answer 7391"
 PROBE_CHAT = [{"role": "user", "content": "question"}, {"role": "assistant", "content": SAID}]
@@ -25,11 +25,14 @@ class OpenTokenizer:
     training_template: str | None
 
     def coder(self, config: dict[str, Any]) -> TokenCoder:
-        """Return what turns rows into tokens. Raises ValueError where the loss that is asked for cannot be had."""
+        """Return what turns rows into tokens. Raises RefusedConfigError where the loss asked for cannot be had."""
         if not config.get("assistant_only_loss"):
             return TokenCoder(self.tokenizer, config)
         if not self.facts["assistant_only"]:
-            raise ValueError("assistant_only_loss cannot be used: TRL has no training template for this chat template")
+            why = "TRL has no training template for this chat template"
+            has_none = "the model has no chat template"
+            words = f"assistant_only_loss cannot be used: {why if self.facts['chat_template'] else has_none}"
+            raise RefusedConfigError("loss.assistant_only", words)
         return TokenCoder(self.tokenizer, config, self.training_template)
 
 
@@ -39,7 +42,7 @@ def open_tokenizer(folder: Path, config: dict[str, Any]) -> OpenTokenizer:
 
     tokenizer: Any = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False)
     set_end(tokenizer, config.get("eos_token"))
-    set_template(tokenizer, config.get("chat_template_path"))
+    set_template(tokenizer, config.get("chat_template_path"), config.get("eos_token"))
     template = default_template(tokenizer)
     training = None if template is None or has_markers(template) else shipped_training_template(template)
     return OpenTokenizer(tokenizer, tokenizer_facts(folder, tokenizer, training), training)
@@ -50,12 +53,15 @@ def set_end(tokenizer: Any, token: str | None) -> None:
     if token is None:
         return
     if token not in tokenizer.get_vocab():
-        raise ValueError(f"eos_token {token!r} is not in the tokenizer's vocabulary")
+        raise RefusedConfigError("tmpl.unknown_eos", f"eos_token {token!r} is not in the tokenizer's vocabulary")
     tokenizer.eos_token = token
 
 
-def set_template(tokenizer: Any, source: str | None) -> None:
-    """Take over a template file, or from a folder the template, its tokens and its end of sequence."""
+def set_template(tokenizer: Any, source: str | None, end: str | None) -> None:
+    """Take over a template file, or from a folder the template, its tokens and its end of sequence.
+
+    An `end` of the run's own goes before that of the folder, as in the job, unless tokens have to be added.
+    """
     if source is None:
         return
     if source.endswith((".jinja", ".j2")):
@@ -64,10 +70,14 @@ def set_template(tokenizer: Any, source: str | None) -> None:
     from transformers import AutoTokenizer
 
     other: Any = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+    if not other.chat_template:
+        raise RefusedConfigError("tmpl.path", f"chat_template_path {Path(source).name} has no chat template")
     tokenizer.chat_template = other.get_chat_template()
     known = tokenizer.get_vocab()
-    tokenizer.add_tokens([token for token in other.added_tokens_decoder.values() if token.content not in known])
-    tokenizer.eos_token = other.eos_token
+    missing = [token for token in other.added_tokens_decoder.values() if token.content not in known]
+    tokenizer.add_tokens(missing)
+    if missing or end is None:
+        tokenizer.eos_token = other.eos_token
 
 
 def default_template(tokenizer: Any) -> str | None:
@@ -105,6 +115,7 @@ def tokenizer_facts(folder: Path, tokenizer: Any, training: str | None) -> dict[
         "vocabulary": len(tokenizer),
         "eos_token": tokenizer.eos_token,
         "model_type": config.get("model_type", ""),
+        "positions": model_positions(config),
         "context_length": context_length(config, tokenizer),
         "chat_template": template is not None,
         "template_sha256": hashlib.sha256(template.encode()).hexdigest() if template else None,
@@ -124,13 +135,18 @@ def read_settings(path: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def context_length(config: dict[str, Any], tokenizer: Any) -> int | None:
-    """Return how many tokens the model can read at once, as far as its files say."""
+def model_positions(config: dict[str, Any]) -> int | None:
+    """Return how many tokens the model was made to read at once, as its config says."""
     texts = config.get("text_config")
     merged = config | (texts if isinstance(texts, dict) else {})
-    found = [merged[name] for name in CONTEXT_FIELDS if isinstance(merged.get(name), int) and merged[name] > 0]
+    found = (merged[name] for name in CONTEXT_FIELDS if isinstance(merged.get(name), int) and merged[name] > 0)
+    return next(found, None)
+
+
+def context_length(config: dict[str, Any], tokenizer: Any) -> int | None:
+    """Return how many tokens the model can read at once, as far as its files say."""
     limit = tokenizer.model_max_length
-    return found[0] if found else int(limit) if 0 < limit < NO_LIMIT else None
+    return model_positions(config) or (int(limit) if 0 < limit < NO_LIMIT else None)
 
 
 def end_of_turn(tokenizer: Any) -> str | None:

@@ -1,16 +1,20 @@
-"""TRL's rules for each method: which tokens a row becomes, which of them are trained on, what max_length leaves.
+"""The rules of each method's job: which tokens a row becomes, which of them are trained on, what max_length leaves.
 
-Equal to the preprocessing of TRL 1.16.0 (PRM: 1.13.0), token by token; a row on which that would fail raises here too.
+Equal to the preprocessing of TRL 1.16.0 (PPO: 1.12.0, PRM: 1.13.0) and to what the templates do before and after it,
+token by token; a row on which that would fail raises here too.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from _job.token_coder import DEFAULT_MAX_LENGTH, CodedText, TokenCoder, is_chat, shared_start, template_extras
+from _job.gkd_rows import gkd_texts, shared_letters
+from _job.token_coder import CodedText, RefusedConfigError, TokenCoder, is_chat, shared_start, template_extras
 
 RawRow = dict[str, Any]
 LENGTH_OF_ORPO = 512
+LENGTH_OF_PPO_ANSWERS = 53
+UNKNOWN_POSITIONS = 1024
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,9 @@ def sft_sequences(rows: list[RawRow], coder: TokenCoder) -> list[list[TokenSeque
     column = next(name for name in ("completion", "messages", "text") if name in rows[0])
     masks = bool(coder.config.get("assistant_only_loss"))
     if masks and not is_chat(rows[0][column]):
-        raise ValueError("assistant_only_loss needs conversations, and these rows hold texts")
+        raise RefusedConfigError(
+            "loss.assistant_only", "assistant_only_loss needs conversations; these rows hold texts"
+        )
     whole = coded_whole(rows, column, coder, masks)
     if any(coded.assistant is not None and 1 not in coded.assistant for coded in whole):
         raise ValueError("assistant_only_loss, but the chat template marks nothing as said by the assistant")
@@ -95,6 +101,8 @@ def pair_sequences(rows: list[RawRow], answers: tuple[str, ...], coder: TokenCod
 
 def reward_sequences(rows: list[RawRow], coder: TokenCoder) -> list[list[TokenSequence]]:
     """Return the two texts that are compared; each is judged as a whole."""
+    # Encoders name the end of a text otherwise.
+    coder.end = coder.end or coder.tokenizer.sep_token
     sides = [coded_whole(rows, side, coder) for side in ("chosen", "rejected")]
     return [[after_prompt(coded.ids, 0) for coded in pair] for pair in zip(*sides, strict=True)]
 
@@ -104,10 +112,22 @@ def prompt_sequences(rows: list[RawRow], coder: TokenCoder) -> list[list[TokenSe
     own = {"add_generation_prompt": True, **(coder.config.get("chat_template_kwargs") or {})}
     prompts = [row["prompt"] for row in rows]
     if is_chat(prompts[0]):
-        coded = [each.ids for each in coder.chats(prompts, [own] * len(rows))]
-    else:
-        coded = coder.texts(prompts)
+        return as_prompts([each.ids for each in coder.chats(prompts, [own] * len(rows))])
+    return as_prompts(coder.texts(prompts))
+
+
+def as_prompts(coded: list[list[int]]) -> list[list[TokenSequence]]:
+    """Return tokens as prompts, in which nothing is trained on."""
     return [[TokenSequence(ids, [0] * len(ids), len(ids))] for ids in coded]
+
+
+def ppo_sequences(rows: list[RawRow], coder: TokenCoder) -> list[list[TokenSequence]]:
+    """Return each prompt, rendered with the tools and the arguments of its row."""
+    prompts = [row["prompt"] for row in rows]
+    if not is_chat(prompts[0]):
+        return as_prompts(coder.texts(prompts))
+    extras = [template_extras(row, add_generation_prompt=True) for row in rows]
+    return as_prompts(coder.texts(coder.rendered(prompts, extras), special=False))
 
 
 def opening_extras(prompt: list[RawRow], row: RawRow) -> dict[str, Any]:
@@ -116,8 +136,7 @@ def opening_extras(prompt: list[RawRow], row: RawRow) -> dict[str, Any]:
     if last not in ("user", "tool", "assistant"):
         raise ValueError(f"a prompt whose last turn is of the role {last} cannot be answered")
     goes_on = last == "assistant"
-    own = row.get("chat_template_kwargs") or {}
-    return dict(add_generation_prompt=not goes_on, continue_final_message=goes_on, **own)
+    return template_extras(row, add_generation_prompt=not goes_on, continue_final_message=goes_on)
 
 
 def online_dpo_sequences(rows: list[RawRow], coder: TokenCoder) -> list[list[TokenSequence]]:
@@ -125,7 +144,7 @@ def online_dpo_sequences(rows: list[RawRow], coder: TokenCoder) -> list[list[Tok
     prompts = [row["prompt"] for row in rows]
     if is_chat(prompts[0]):
         prompts = coder.rendered(prompts, [opening_extras(prompt, {}) for prompt in prompts])
-    return [[TokenSequence(ids, [0] * len(ids), len(ids))] for ids in coder.texts(prompts, special=False)]
+    return as_prompts(coder.texts(prompts, special=False))
 
 
 def orpo_sequences(rows: list[RawRow], coder: TokenCoder) -> list[list[TokenSequence]]:
@@ -141,7 +160,7 @@ def orpo_texts(rows: list[RawRow], coder: TokenCoder) -> list[list[str]]:
     prompts = [row["prompt"] for row in rows]
     if not is_chat(prompts[0]):
         return [prompts, *sides]
-    extras = [{**(row.get("chat_template_kwargs") or {})} for row in rows]
+    extras = [template_extras(row) for row in rows]
     opened = coder.rendered(prompts, [opening_extras(row["prompt"], row) for row in rows])
     wholes = [coder.rendered(chats, extras) for chats in sides]
     return [[shared_text(texts) for texts in zip(opened, *wholes, strict=True)], *wholes]
@@ -173,21 +192,11 @@ def orpo_pair(prompt: list[int], wholes: list[list[int]], coder: TokenCoder) -> 
 
 
 def gkd_sequences(rows: list[RawRow], coder: TokenCoder) -> list[list[TokenSequence]]:
-    """Return each conversation, trained on in its last turn."""
-    chats = [row["messages"] if "messages" in row else row["prompt"] + row["completion"] for row in rows]
-    if not is_chat(chats[0]):
-        raise ValueError("gkd reads conversations, and these rows hold texts")
-    opened = coder.rendered([chat[:-1] for chat in chats], [{"add_generation_prompt": True}] * len(rows))
-    texts = coder.rendered(chats, [{}] * len(rows))
-    backend = coder.tokenizer.backend_tokenizer
-    if "ByteLevel" not in repr(backend.pre_tokenizer) + repr(backend.decoder):
-        prompts, wholes = coder.texts(opened, special=False), coder.texts(texts, special=False)
-        return [[after_prompt(ids, min(len(prompt), len(ids)))] for prompt, ids in zip(prompts, wholes, strict=True)]
-    found: list[list[TokenSequence]] = []
-    for prompt, coded in zip(opened, backend.encode_batch(texts, add_special_tokens=False), strict=True):
-        behind = (place for place, (start, _) in enumerate(coded.offsets) if start >= len(prompt))
-        found.append([after_prompt(list(coded.ids), next(behind, len(coded.ids)))])
-    return found
+    """Return each conversation, trained on in its last answer, whose tokens begin anew behind the prompt."""
+    texts = [gkd_texts(row, coder.tokenizer) for row in rows]
+    asked = coder.texts([prompt for prompt, _ in texts], special=False)
+    told = coder.texts([whole[shared_letters(prompt, whole) :] for prompt, whole in texts], special=False)
+    return [[after_prompt(prompt + answer, len(prompt))] for prompt, answer in zip(asked, told, strict=True)]
 
 
 def prm_sequences(rows: list[RawRow], coder: TokenCoder) -> list[list[TokenSequence]]:
@@ -261,18 +270,17 @@ def orpo_cut(row: list[TokenSequence], _config: dict[str, Any], max_length: int 
     return [sequence.part(slice(max(longest, sequence.prompt))) for sequence in row]
 
 
-def gkd_cut(row: list[TokenSequence], _config: dict[str, Any], max_length: int | None) -> list[TokenSequence]:
-    """Keep the end; a row of which no prompt is left stops the training."""
-    longest = DEFAULT_MAX_LENGTH if max_length is None else max_length
-    excess = max(0, len(row[0].ids) - longest)
-    if row[0].prompt <= excess:
-        raise ValueError(f"with max_length={longest} nothing of the prompt is left, on which gkd stops")
-    return [sequence.part(slice(-longest, None)) for sequence in row]
+def labelled_cut(row: list[TokenSequence], _config: dict[str, Any], max_length: int | None) -> list[TokenSequence]:
+    """Keep the start, and drop a row of which nothing trained is left."""
+    cut = [sequence.part(slice(max_length)) for sequence in row]
+    return cut if any(cut[0].trained) else []
 
 
-def prm_cut(row: list[TokenSequence], _config: dict[str, Any], max_length: int | None) -> list[TokenSequence]:
-    """Keep the start."""
-    return [sequence.part(slice(max_length)) for sequence in row]
+def ppo_cut(row: list[TokenSequence], config: dict[str, Any], _max_length: int | None) -> list[TokenSequence]:
+    """Drop a prompt that leaves no room for an answer in what the model can read."""
+    answer = config.get("response_length", LENGTH_OF_PPO_ANSWERS)
+    room = max(1, (config.get("positions") or UNKNOWN_POSITIONS) - answer)
+    return row if 0 < len(row[0].ids) <= room else []
 
 
 def no_cut(row: list[TokenSequence], _config: dict[str, Any], _max_length: int | None) -> list[TokenSequence]:
@@ -290,10 +298,10 @@ TOKEN_RULES: dict[str, tuple[SequenceRule, CutRule]] = {
     "grpo": (prompt_sequences, no_cut),
     "rloo": (prompt_sequences, no_cut),
     "distillation": (prompt_sequences, no_cut),
-    "ppo": (prompt_sequences, no_cut),
+    "ppo": (ppo_sequences, ppo_cut),
     "online_dpo": (online_dpo_sequences, no_cut),
     "orpo": (orpo_sequences, orpo_cut),
     "cpo": (orpo_sequences, orpo_cut),
-    "gkd": (gkd_sequences, gkd_cut),
-    "prm": (prm_sequences, prm_cut),
+    "gkd": (gkd_sequences, labelled_cut),
+    "prm": (prm_sequences, labelled_cut),
 }

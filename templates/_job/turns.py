@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from _job.cells import SPEAKER_FIELDS, SPEECH_FIELDS, TRANSCRIPT_MARK, without_nulls
+from _job.cells import SPEAKER_FIELDS, SPEECH_FIELDS, TRANSCRIPT_MARK, exchange_fields, without_nulls
 from _job.texts import Row, UnusableRowError, is_unicode, parse_json, read_text
 
 Speakers = Mapping[str, str]
@@ -18,6 +18,8 @@ ROLE_SPEAKERS = {
 }
 FROM_SPEAKERS = ROLE_SPEAKERS | {"function": "tool"}
 PLAIN_SPEAKERS = {name: role for name, role in FROM_SPEAKERS.items() if role in ("system", "user", "assistant")}
+TALKERS = ("user", "assistant")
+END_MARK = "<|endoftext|>"
 MEDIA_PARTS = ("image", "audio", "video", "file")
 
 
@@ -30,7 +32,20 @@ def read_turns(value: Any, speakers: Speakers, trained: bool = True) -> list[Row
         value = [value]
     if not isinstance(value, list | tuple) or not value:
         raise UnusableRowError("wrong_type")
+    if isinstance(value[0], Mapping) and "role" not in value[0] and exchange_fields(value[0]):
+        value = exchanged_turns(value)
     return [read_turn(turn, speakers, trained) for turn in value]
+
+
+def exchanged_turns(exchanges: Any) -> list[Row]:
+    """Return the turns of questions with their answers; the last question may wait for its answer."""
+    turns: list[Row] = []
+    for exchange in exchanges:
+        fields = exchange_fields(exchange) if isinstance(exchange, Mapping) else None
+        if fields is None:
+            raise UnusableRowError("wrong_type")
+        turns += [{"role": role, "content": exchange[name]} for role, name in zip(TALKERS, fields, strict=True)]
+    return turns[:-1] if turns[-1]["content"] is None else turns
 
 
 def read_turn(turn: Any, speakers: Speakers, trained: bool) -> Row:
@@ -136,6 +151,11 @@ def function_call(call: Any) -> Row:
     return {"name": call["name"], "arguments": given if read is None else read}
 
 
+def said_in_turn(text: str) -> str:
+    """Return what is said in a turn of a transcript, without the mark of its end."""
+    return text.strip().removesuffix(END_MARK).rstrip()
+
+
 def read_transcript(text: str, trained: bool = True) -> list[Row]:
     """Return the turns of a text in which Human, Assistant and System speak by name.
 
@@ -146,8 +166,8 @@ def read_transcript(text: str, trained: bool = True) -> list[Row]:
     if not marks or text[: marks[0].start()].strip():
         raise UnusableRowError("wrong_type")
     ends = [mark.start() for mark in marks[1:]] + [len(text)]
-    roles = [ROLE_SPEAKERS[mark.group(1).lower()] for mark in marks]
-    spoken = [text[mark.end() : end].strip() for mark, end in zip(marks, ends, strict=True)]
+    roles = [ROLE_SPEAKERS[mark.group(1).lower().replace(" ", "_")] for mark in marks]
+    spoken = [said_in_turn(text[mark.end() : end]) for mark, end in zip(marks, ends, strict=True)]
     if not trained and roles[-1] == "assistant" and not spoken[-1]:
         roles, spoken = roles[:-1], spoken[:-1]
     if trained and ("assistant", "") in zip(roles, spoken, strict=True):

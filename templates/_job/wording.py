@@ -9,24 +9,26 @@ KIND_WORDS = {
     "message": "role/content",
     "from_value": "from/value",
     "from_value_message": "from/value",
+    "exchanges": "question and answer",
     "json": "JSON text",
     "transcript": "Human/Assistant transcript",
     "parts": "content parts",
 }
 NAME_LIMIT = 5
+PAIR_FORMS = ("pair", "both", "scored", "compared", "weighed")
 
 
 def source_words(shaper: RowShaper, part: str) -> str:
     """Return the name of the column or the columns that a part is read from."""
     source = shaper.parts[part].source
-    return source.column or " and ".join(dict.fromkeys(source.reads))
+    return source.column or source.path or " and ".join(dict.fromkeys(source.reads))
 
 
 def layout_name(shaper: RowShaper) -> str:
     """Return what the rows hold: the columns, with the kind of their cells where it is more than text."""
     shown = [part for part in shaper.parts if part not in ("tools", "chat_template_kwargs", "margin")]
     words = [described(shaper, part) for part in shown]
-    pair = " pairs" if shaper.form in ("pair", "both", "scored") else ""
+    pair = " pairs" if shaper.form in PAIR_FORMS else ""
     return " + ".join(words) + pair
 
 
@@ -76,7 +78,7 @@ def conversation_words(shaper: RowShaper) -> str:
     """Say how conversations are read."""
     name, kind = source_words(shaper, "messages"), shaper.parts["messages"].kind
     if kind == "messages":
-        return f"{name} are conversations as they are"
+        return f"{name} {'are' if name.endswith('s') else 'holds'} conversations as they are"
     return f"the {KIND_WORDS[kind]} turns of {name} become conversations"
 
 
@@ -99,6 +101,16 @@ def pair_words(shaper: RowShaper) -> str:
     return f"{chosen} holds the better answer, {rejected} the worse one; {shared}, {outcome(shaper)}"
 
 
+def compared_words(shaper: RowShaper) -> str:
+    """Say what the two answers are, and what tells the better one."""
+    chosen, rejected, *verdicts = (
+        source_words(shaper, part) for part in ("chosen", "rejected", "better", "other") if part in shaper.parts
+    )
+    prompt = prompt_words(shaper) if "prompt" in shaper.parts else "the turns that both begin with are the prompt"
+    says = f"as {verdicts[0]} says" if len(verdicts) == 1 else f"the one of the higher of {' and '.join(verdicts)}"
+    return f"{prompt}, {chosen} or {rejected} the better answer, {says}, {outcome(shaper)}"
+
+
 def question_words(shaper: RowShaper) -> str:
     """Say what is to be answered."""
     if "messages" in shaper.parts:
@@ -114,6 +126,8 @@ FORM_WORDS = {
     "judged": lambda shaper: f"{exchange_words(shaper)}, {source_words(shaper, 'label')} tells good from bad",
     "pair": pair_words,
     "scored": pair_words,
+    "compared": compared_words,
+    "weighed": lambda shaper: f"{compared_words(shaper)}; each pair becomes one good and one bad row",
     "both": lambda shaper: f"{pair_words(shaper)}; each pair becomes one good and one bad row",
     "question": question_words,
     "stepwise": lambda shaper: (

@@ -1,5 +1,6 @@
 """A fingerprint names content: what a file or folder holds, wherever it lies."""
 
+import time
 from pathlib import Path
 
 from hypothesis import given
@@ -52,6 +53,21 @@ def test_a_large_file_is_named_in_a_moment_by_its_ends_and_its_size(tmp_path: Pa
                 file.seek(mark)
                 file.write(b"1")
     assert len({fingerprint(path) for path in paths}) == 4
+
+
+def test_a_folder_of_gigabytes_is_named_in_a_moment_by_the_ends_of_its_files(tmp_path: Path) -> None:
+    def holes(name: str, changed: int | None = None) -> str:
+        for number in range(60):
+            path = tmp_path / name / f"{number:02}"
+            path.parent.mkdir(exist_ok=True)
+            with path.open("wb") as file:
+                file.truncate(150_000_000)
+                file.write(b"1" if number == changed else b"")
+        return fingerprint(tmp_path / name)
+
+    began = time.monotonic()
+    assert len({holes("same"), holes("again"), holes("last", 59)}) == 2
+    assert time.monotonic() - began < 60
 
 
 @given(st.binary(), st.binary())

@@ -193,8 +193,15 @@ async def test_a_model_that_would_write_on_behind_its_answer_is_told_its_end_of_
 
 async def test_an_end_of_sequence_outside_the_vocabulary_is_refused(worker: TokenWorker, tmp_path: Path) -> None:
     folder = make_tokenizer(tmp_path / "model", "bpe")
-    with pytest.raises(NotPossible, match="eos_token '<end>' is not in the tokenizer's vocabulary"):
-        await measure(worker, folder, [{"text": "a"}], eos_token="<end>")
+    refused = problem(await measure(worker, folder, [{"text": "a"}], eos_token="<end>"), "tmpl.unknown_eos")
+    assert refused.severity is Severity.ERROR
+    assert "eos_token '<end>' is not in the tokenizer's vocabulary" in refused.message
+
+
+async def test_a_template_taken_from_a_model_that_has_none_is_refused(worker: TokenWorker, tmp_path: Path) -> None:
+    folder, other = (make_tokenizer(tmp_path / name, "bpe") for name in ("model", "other"))
+    refused = problem(await measure(worker, folder, [talk("a", "b")], chat_template_path=str(other)), "tmpl.path")
+    assert (refused.severity, refused.message) == (Severity.ERROR, "chat_template_path other has no chat template.")
 
 
 async def test_a_loss_on_answers_alone_is_possible_with_some_templates_only(
@@ -204,14 +211,17 @@ async def test_a_loss_on_answers_alone_is_possible_with_some_templates_only(
     rows = [talk("a long question, of some words", "yes")]
     whole = await measure(worker, marked, rows)
     assert whole.report.trained_pct == 100
-    assert "assistant_only_loss can be used" in problem(whole, "loss.assistant_only").message
+    assert "assistant_only_loss can be used" in problem(whole, "loss.every_turn").message
     alone = await measure(worker, marked, rows, assistant_only_loss=True)
     assert 0 < alone.report.trained_pct < 50
     assert "\u00abyes<|im_end|>\u00bb" in alone.report.example
     unmarked = make_tokenizer(tmp_path / "unmarked", "bpe", UNMARKED, eos="<|im_end|>")
-    assert "cannot be used" in problem(await measure(worker, unmarked, rows), "loss.assistant_only").message
-    with pytest.raises(NotPossible, match="TRL has no training template for this chat template"):
-        await measure(worker, unmarked, rows, assistant_only_loss=True)
+    assert "cannot be used" in problem(await measure(worker, unmarked, rows), "loss.every_turn").message
+    refused = problem(await measure(worker, unmarked, rows, assistant_only_loss=True), "loss.assistant_only")
+    assert refused.severity is Severity.ERROR
+    assert "TRL has no training template for this chat template" in refused.message
+    texts = problem(await measure(worker, marked, [{"text": "a b"}], assistant_only_loss=True), "loss.assistant_only")
+    assert "these rows hold texts" in texts.message
 
 
 async def test_an_end_of_turn_that_is_not_trained_on_is_told(worker: TokenWorker, tmp_path: Path) -> None:
@@ -266,6 +276,17 @@ async def test_prompts_that_the_model_answers_itself_are_neither_cut_nor_called_
     assert measured.report.problems == ()
 
 
+async def test_prompts_behind_which_ppo_has_no_room_for_an_answer_are_told(worker: TokenWorker, tmp_path: Path) -> None:
+    folder = make_tokenizer(tmp_path / "model", "bpe", CHATML, eos="<|im_end|>")
+    (folder / "config.json").write_text('{"model_type": "qwen3", "max_position_embeddings": 300}', encoding="utf-8")
+    rows = [{"prompt": [turn("user", "long " * words)], "completion": []} for words in (1, 5, 900)]
+    found = problem(await measure(worker, folder, rows, "ppo"), "data.len")
+    assert (found.severity, found.count, found.rows) == (Severity.WARNING, 1, (2,))
+    assert "no room for an answer in the 300 tokens" in found.message
+    every = problem(await measure(worker, folder, rows, "ppo", response_length=299), "data.nonempty")
+    assert (every.severity, every.count) == (Severity.ERROR, 3)
+
+
 async def test_a_measurement_is_found_again_only_for_the_same_question() -> None:
     memory = MeasurementMemory(most=2)
     kept = Measurement(TokenReport(1, 1, 1, 1, 1, 1, 0.0, 0.0, 0), 256, None)
@@ -290,3 +311,26 @@ async def test_a_hostile_template_ends_the_worker_and_the_next_question_has_anot
         await measure_tokens(worker, wishes, sample, Lengths().add([2]))
     good = make_tokenizer(tmp_path / "good", "bpe", CHATML, eos="<|im_end|>")
     assert (await measure(worker, good, [talk("a", "b")])).report.rows_measured == 1
+
+
+@pytest.mark.parametrize(
+    ("template", "words"),
+    [
+        ("{{ cycler.__init__.__globals__.os.system('touch FILE') }}", "SecurityError"),
+        ("{{ ''.__class__.__mro__[1].__subclasses__() }}", "SecurityError"),
+        ("{% for c in range(1) %}{{ messages.append(messages) }}{% endfor %}", "SecurityError"),
+        ("{% include 'FILE' %}", "no loader"),
+        ("{% macro again(n) %}{{ again(n + 1) }}{% endmacro %}{{ again(0) }}", "RecursionError"),
+        ("{{ " + "(" * 3000 + "1" + ")" * 3000 + " }}", "RecursionError"),
+    ],
+    ids=["command", "classes", "change", "include", "recursion", "nesting"],
+)
+async def test_a_template_that_reaches_for_the_machine_is_refused_and_the_same_worker_goes_on(
+    worker: TokenWorker, tmp_path: Path, template: str, words: str
+) -> None:
+    made = tmp_path / "made"
+    hostile = make_tokenizer(tmp_path / "hostile", "bpe", template.replace("FILE", str(made)))
+    found = problem(await measure(worker, hostile, [talk("a", "b")], max_length=64), "tmpl.refused")
+    assert words in found.message, found.message
+    assert not made.exists()
+    assert (await worker.ask("open", 20, folder=str(hostile)))["chat_template"]

@@ -9,6 +9,7 @@ import pytest
 
 from tests.conftest import WriteRows
 from tests.face.conftest import Refuses
+from trl_mcp.render.templates import job_module
 
 pytestmark = pytest.mark.anyio
 
@@ -46,6 +47,40 @@ async def test_what_is_neither_a_hub_id_nor_an_absolute_path_is_refused(
 @pytest.mark.parametrize("path", ["/dev/zero", "/dev/null", "/etc/hostname"])
 async def test_a_path_that_is_no_data_file_is_refused(refuses_training: Refuses, path: str) -> None:
     await refuses_training(f'"{Path(path).name}" is no data file', ".parquet", dataset=path)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "words"),
+    [
+        ("https://127.0.0.1/a.jsonl", ["127.0.0.1 is no public host", "TRL_MCP_ALLOW_LOCAL_CODE=1"]),
+        ("https://localhost:8443/a.parquet", ["localhost is no public host"]),
+        ("https://169.254.169.254/latest/meta-data/a.json", ["169.254.169.254 is no public host"]),
+        ("https://[::1/a.jsonl", ["public https URL"]),
+        ("https://example.org:99999/a.jsonl", ["public https URL"]),
+        ("https://example.org/page.html", ['"page.html" is no data file', ".jsonl"]),
+    ],
+)
+async def test_addresses_that_may_not_be_read_are_refused(
+    refuses_training: Refuses, dataset: str, words: list[str]
+) -> None:
+    await refuses_training(*words, dataset=dataset)
+
+
+async def test_a_folder_of_very_many_files_is_refused_before_any_is_read(
+    refuses_training: Refuses, write_rows: WriteRows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job_module("files"), "MOST_ENTRIES", 20)
+    folder = write_rows().parent
+    for number in range(30):
+        (folder / f"{number}.png").touch()
+    await refuses_training('"data" holds more than 20 files', "the data alone", dataset=str(folder))
+
+
+@pytest.mark.parametrize("split", ["train[3:]", "train[:0]", "train[90%:10%]", "train[-1:-2]"])
+async def test_a_slice_in_which_no_row_lies_is_refused(refuses_training: Refuses, split: str) -> None:
+    await refuses_training(
+        "data.nonempty", f"The slice {split} holds no row", "as in train[:1000]", dataset_split=split
+    )
 
 
 async def test_files_in_hidden_folders_are_never_read(refuses_training: Refuses, write_rows: WriteRows) -> None:
@@ -102,9 +137,13 @@ async def test_broken_json_is_refused_with_its_line(
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("list.jsonl", b"[1, 2]\n", ["list.jsonl line 1", "not an object"]),
+        ("list.jsonl", b"[1, 2]\n", ["list.jsonl row 0 is a number", "not an object"]),
         ("cut.json", b'[{"text": "a"}, {"te', ["cut.json is not valid JSON in row 1"]),
-        ("latin.jsonl", b'{"text": "caf\xe9"}\n', ["latin.jsonl is not UTF-8"]),
+        ("latin.jsonl", b'{"text": "caf\xe9"}\n', ["latin.jsonl is not UTF-8", "in line 1", "save it as UTF-8"]),
+        ("semi.csv", b"prompt;completion\na;b\n", ["semi.csv separates its columns by ';'", "save it with commas"]),
+        ("open.csv", b'a,b\n1,"2\n3,4\n', ["open.csv is not valid CSV in the row that begins in line 2"]),
+        ("lfs.parquet", b"version https://git-lfs.github.com/spec/v1\n", ["lfs.parquet is the pointer of Git LFS"]),
+        ("page.jsonl", b"<!DOCTYPE html>", ["page.jsonl is a web page"]),
         ("cut.csv.gz", b"\x1f\x8b\x08\x00", ["cut.csv.gz is no whole gzip file"]),
         ("no.parquet", b"PAR1", ["no.parquet is no readable Parquet file"]),
         ("deep.jsonl", b"[" * 100_000, ["deep.jsonl"]),

@@ -197,7 +197,8 @@ async def test_data_on_the_web_are_read_over_tls_whose_certificate_the_machine_t
 ) -> None:
     lines = "".join(f"{json.dumps(row)}\n" for row in talks(40)).encode()
     web.files = {"/talks.jsonl": lines}
-    async with connected({**environ, "SSL_CERT_FILE": str(tmp_path / "server.pem")}) as agent:
+    trusting = {"SSL_CERT_FILE": str(tmp_path / "server.pem"), "TRL_MCP_ALLOW_LOCAL_CODE": "1"}
+    async with connected({**environ, **trusting}) as agent:
         result = await agent.call("validate_dataset", dataset=f"{web.address}/talks.jsonl", method="sft")
     assert facts(result) == ("ready", 40, 40, 40)
     assert not any("Authorization" in headers for headers in web.asked)

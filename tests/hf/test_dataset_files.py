@@ -104,7 +104,7 @@ async def test_what_is_not_there_is_answered_with_what_is(desk: Desk, config: st
 
 async def test_of_several_configs_without_a_default_one_has_to_be_named(desk: Desk) -> None:
     sha = add(desk, "acme/mix", {**CARD_FILES, "README.md": CARD.replace("  default: true\n", "")})
-    with pytest.raises(InvalidArguments, match=r"several configs.*dataset_config is one of: main, socratic"):
+    with pytest.raises(InvalidArguments, match=r"several configs.*Configs: main, socratic.*dataset=.acme/mix:main"):
         await desk.hub.dataset_files(None, "acme/mix", sha)
 
 
@@ -141,7 +141,7 @@ async def test_a_conversion_of_the_beginning_only_is_said_to_be_one(desk: Desk) 
     sha = add(desk, "acme/tsv", {"train.tsv": "a\tb\n", "dev.tsv": "a\tb\n"})
     places = ("b/train/0000", "a/partial-train/0001", "a/partial-train/0000", "a/validation/0000")
     desk.emulated.set_conversion("acme/tsv", {f"{place}.parquet": place.encode() for place in places} | {"x.md": b""})
-    with pytest.raises(InvalidArguments, match="dataset_config is one of: a, b"):
+    with pytest.raises(InvalidArguments, match=r"Configs: a, b\..*dataset=.acme/tsv:a"):
         await desk.hub.dataset_files(None, "acme/tsv", sha)
     found = await desk.hub.dataset_files(None, "acme/tsv", sha, "a")
     assert paths(found) == ["a/partial-train/0000.parquet", "a/partial-train/0001.parquet"]

@@ -161,7 +161,7 @@ async def test_a_job_reads_the_very_files_of_the_hubs_conversion_that_were_check
     assert (answer.result["rows_kept"], answer.result["revision"]) == (30, commit)
     assert "read in the Hub's conversion to Parquet" in answer.text
     run = await run_of(desk, dataset="acme/talks", eval_split="test")
-    assert run["dataset_parquet"] == {"train": ["default/train/0000.parquet"], "test": ["default/test/0000.parquet"]}
+    assert run["dataset_files"] == {"train": ["default/train/0000.parquet"], "test": ["default/test/0000.parquet"]}
     assert run["dataset_revision"] != commit
     stored = desk.hub.read_file(
         "acme/talks", "default/train/0000.parquet", repo_type="dataset", revision=run["dataset_revision"]
@@ -176,4 +176,4 @@ async def test_a_job_reads_the_very_files_of_the_hubs_conversion_that_were_check
 async def test_a_data_set_of_its_own_files_is_read_as_it_is(desk: PaidDesk) -> None:
     commit = add(desk, "acme/talks", {"train.jsonl": LINES})
     run = await run_of(desk, dataset="acme/talks")
-    assert (run["dataset_revision"], run.get("dataset_parquet")) == (commit, None)
+    assert (run["dataset_revision"], run["dataset_files"]) == (commit, {"train": ["train.jsonl"]})

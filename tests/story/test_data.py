@@ -1,7 +1,7 @@
 """What validate_dataset promises of data is what a job then trains on."""
 
 import json
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,18 @@ from tests.story.agent import Agent, Answers, connected
 
 pytestmark = [pytest.mark.anyio, pytest.mark.training, pytest.mark.timeout(400)]
 DATA = Path(__file__).resolve().parents[3] / "shared/data/datasets"
-REAL = {
-    "gsm8k_train.jsonl": 7473,
-    "gsm8k_test.jsonl": 1319,
-    "alpaca_en_demo.json": 999,
-    "sharegpt_dummy_conversation.json": 500,
-}
+REAL = [
+    ("gsm8k_train.jsonl", "sft", 7473),
+    ("gsm8k_test.jsonl", "sft", 1319),
+    ("alpaca_en_demo.json", "sft", 999),
+    ("sharegpt_dummy_conversation.json", "sft", 500),
+    ("kto_en_demo.json", "sft", 300),
+    ("kto_en_demo.json", "kto", 300),
+    ("dpo_en_demo.json", "dpo", 300),
+]
+TRAINING = {"tuning": "full", "learning_rate": 5e-3, "batch_size": 8}
+STEPS = ["max_steps=16", "warmup_steps=2", "logging_steps=1", "save_steps=1000"]
+LONG = "box " * 200
 
 
 @pytest.fixture(scope="module")
@@ -36,31 +42,78 @@ def data_environ(
 
 
 async def trained(agent: Agent, environ: Mapping[str, str], arguments: Answers) -> tuple[Answers, list[float]]:
-    """Run a training to its end; return what the job itself says of it, and its losses."""
+    """Run a training to its end; return what the job itself says of it when it starts and ends, and its losses."""
     started = await agent.call("submit_training", **arguments)
     assert started["status"] == "submitted", started
     status = await agent.follow(started["job_id"], 300)
     assert status["stage"] == "COMPLETED", status
     losses = [float(text.split()[1]) for text in (await agent.losses(started["job_id"])).values()]
     log = Path(environ["TRL_MCP_HOME"], "jobs", started["job_id"], "log.txt").read_text(encoding="utf-8")
-    said = [line.split(" ", 2)[2] for line in log.splitlines() if line.startswith("TRL_MCP ")]
-    (end,) = [line for line in map(json.loads, said) if line["kind"] == "end"]
-    return end, losses
+    said = [json.loads(line.split(" ", 2)[2]) for line in log.splitlines() if line.startswith("TRL_MCP ")]
+    return {name: value for line in said if line["kind"] in ("start", "end") for name, value in line.items()}, losses
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="the data sets of ../shared/data/datasets are not here")
-@pytest.mark.parametrize("name", REAL)
+@pytest.mark.parametrize(("name", "method", "rows"), REAL)
 async def test_real_data_train_without_a_word_about_columns_on_just_the_rows_that_were_promised(
-    data_environ: Mapping[str, str], tiny_model: str, name: str
+    data_environ: Mapping[str, str], tiny_model: str, name: str, method: str, rows: int
 ) -> None:
-    given: Answers = {"method": "sft", "model": tiny_model, "dataset": str(DATA / name)}
-    training = {"tuning": "full", "learning_rate": 5e-3, "batch_size": 8, "max_length": 256}
-    steps = {"trainer_args": ["max_steps=16", "warmup_steps=2", "logging_steps=1", "save_steps=1000"]}
+    given: Answers = {"method": method, "model": tiny_model, "dataset": str(DATA / name), "max_length": 1024}
     async with connected(data_environ) as agent:
         report = await agent.call("validate_dataset", **given)
-        end, losses = await trained(agent, data_environ, given | training | steps)
-    assert (report["verdict"], report["rows_kept"], end["rows"]) == ("ready", REAL[name], REAL[name])
-    assert report["tokens"]["rows_measured"] > 0
+        job, losses = await trained(agent, data_environ, given | TRAINING | {"trainer_args": STEPS})
+    assert (report["verdict"], report["rows_kept"], job["rows"]) == ("ready", rows, rows)
+    assert "\u00ab" in report["example"]
+    if report["tokens"]["rows_measured"] == rows:
+        assert job["sequences"] == rows - report["untrained_rows"]
+    # Sixteen steps of kto on answers of others show that it moves, not yet where to.
+    learned = len(set(losses)) > 8 if method == "kto" else sum(losses[-4:]) < sum(losses[:4])
+    assert learned, losses
+
+
+def sharegpt(question: str, answer: str, speaker: str = "gpt") -> Answers:
+    return {"conversations": [{"from": "human", "value": question}, {"from": speaker, "value": answer}]}
+
+
+def as_json(question: str, answer: str) -> Answers:
+    turns = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+    return {"messages": json.dumps(turns)}
+
+
+def as_pair(question: str, answer: str) -> Answers:
+    return {"prompt": question, "completion": answer}
+
+
+@pytest.mark.parametrize(
+    ("make", "extra", "fields"),
+    [
+        (sharegpt, [sharegpt("Hi", "Ho", speaker="narrator")] * 2, ["assistant_only_loss=true"]),
+        (as_json, [{"messages": None}], []),
+        (as_pair, [as_pair("What?", "")], []),
+    ],
+)
+async def test_what_trl_would_drop_in_silence_is_converted_or_counted_before_the_run(
+    data_environ: Mapping[str, str],
+    tiny_model: str,
+    tmp_path: Path,
+    make: Callable[[str, str], Answers],
+    extra: list[Answers],
+    fields: list[str],
+) -> None:
+    usual = [make(f"What is the code of box {n}?", f"The code is {n}.") for n in range(40)]
+    rows = [*usual, *(make(f"{LONG}{n}?", "Yes.") for n in range(5)), *extra]
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
+    given: Answers = {"method": "sft", "model": tiny_model, "dataset": str(path), "max_length": 100}
+    async with connected(data_environ) as agent:
+        report = await agent.call("validate_dataset", **given, trainer_args=fields)
+        job, losses = await trained(agent, data_environ, given | TRAINING | {"trainer_args": [*STEPS, *fields]})
+    kept = len(rows) - len(extra)
+    assert (report["rows_kept"], job["rows"], job["rows_dropped"]) == (kept, kept, len(extra))
+    # Whole conversations are trained on from their first word: what is cut off is their end.
+    lost = 0 if make is as_json else 5
+    assert (report["untrained_rows"], job["sequences"]) == (lost, kept - lost)
+    assert "data.len" in [problem["code"] for problem in report["problems"]]
     assert sum(losses[-4:]) < sum(losses[:4]) - 2, losses
 
 
@@ -102,8 +155,8 @@ async def test_a_job_trains_on_the_hubs_conversion_where_a_data_sets_own_files_c
         "trainer_args": ["max_steps=16", "logging_steps=1"],
     }
     async with connected(online) as agent:
-        end, losses = await trained(agent, online, given)
-    assert end["rows"] == 40
+        job, losses = await trained(agent, online, given)
+    assert job["rows"] == 40
     assert sum(losses[-4:]) < sum(losses[:4]) - 2
     read = {request.path.rpartition("/resolve/")[2] for request in hub.requests("*/resolve/*.parquet")}
     assert {path.partition("/")[2] for path in read} == {

@@ -44,34 +44,65 @@ def template_tokens(template: str) -> list[str]:
 
 
 def make_tokenizer(folder: Path, kind: str, template: str | None = None, eos: str | None = END) -> Path:
-    """Write a byte-level BPE without, or a Unigram tokenizer with a token before every text."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+    """Write a tokenizer of one of these kinds.
+
+    bpe: byte-level, no token of its own around a text; bpe_around: the same with one before and one behind it;
+    unigram: one before every text; llama: that of this class, told to add it; unigram_filled_by_end: none, and texts
+    are filled up by the token that ends them.
+    """
     from transformers import PreTrainedTokenizerFast
 
     special = [BEGIN, END, "<unk>", *template_tokens(template or "")]
-    if kind == "bpe":
-        made = Tokenizer(models.BPE())
-        made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-        made.decoder = decoders.ByteLevel()
-        alphabet = pre_tokenizers.ByteLevel.alphabet()
-        trainer: Any = trainers.BpeTrainer(vocab_size=600, special_tokens=special, initial_alphabet=alphabet)
-    else:
-        made = Tokenizer(models.Unigram())
-        made.pre_tokenizer = pre_tokenizers.Metaspace()
-        made.decoder = decoders.Metaspace()
-        trainer = trainers.UnigramTrainer(vocab_size=200, special_tokens=special, unk_token="<unk>")
-    made.train_from_iterator(CORPUS * 4, trainer)
-    if kind != "bpe":
-        begin = [(BEGIN, made.token_to_id(BEGIN))]
-        made.post_processor = processors.TemplateProcessing(single=f"{BEGIN} $A", special_tokens=begin)
-    names: dict[str, Any] = {"unk_token": "<unk>", "eos_token": eos, "pad_token": "<unk>"}
-    names |= {} if kind == "bpe" else {"bos_token": BEGIN}
+    made: Any = train_bytes(special) if kind.startswith("bpe") else train_pieces(special)
+    begins = kind in ("bpe_around", "unigram", "llama")
+    surround(made, f"{BEGIN} $A" + (f" {END}" if kind == "bpe_around" else "") if begins else "$A")
+    filler = END if kind == "unigram_filled_by_end" else "<unk>"
+    names: dict[str, Any] = {"unk_token": "<unk>", "eos_token": eos, "pad_token": filler}
+    names |= {"bos_token": BEGIN} if begins else {}
     whole: Any = PreTrainedTokenizerFast(
         tokenizer_object=made, **{name: token for name, token in names.items() if token}
     )
     whole.chat_template = template
     whole.save_pretrained(folder)
+    if kind == "llama":
+        settings = folder / "tokenizer_config.json"
+        known = json.loads(settings.read_text(encoding="utf-8"))
+        own = {"tokenizer_class": "LlamaTokenizer", "add_bos_token": True}
+        settings.write_text(json.dumps(known | own), encoding="utf-8")
     return folder
+
+
+def train_bytes(special: list[str]) -> Any:
+    """Return a byte-level BPE."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    made = Tokenizer(models.BPE())
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer: Any = trainers.BpeTrainer(vocab_size=600, special_tokens=special, initial_alphabet=alphabet)
+    made.train_from_iterator(CORPUS * 4, trainer)
+    return made
+
+
+def train_pieces(special: list[str]) -> Any:
+    """Return a Unigram tokenizer."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    made = Tokenizer(models.Unigram())
+    made.pre_tokenizer = pre_tokenizers.Metaspace()
+    made.decoder = decoders.Metaspace()
+    trainer: Any = trainers.UnigramTrainer(vocab_size=200, special_tokens=special, unk_token="<unk>")
+    made.train_from_iterator(CORPUS * 4, trainer)
+    return made
+
+
+def surround(made: Any, pattern: str) -> None:
+    """Let a tokenizer put tokens around a text."""
+    from tokenizers import processors
+
+    known = [(token, made.token_to_id(token)) for token in (BEGIN, END)]
+    made.post_processor = processors.TemplateProcessing(single=pattern, special_tokens=known)
 
 
 class TokenLine:

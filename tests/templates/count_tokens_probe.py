@@ -184,31 +184,6 @@ def orpo(case: dict[str, Any], tokenizer: Any) -> Found:
     return found
 
 
-def gkd(case: dict[str, Any], tokenizer: Any) -> Found:
-    """Return each conversation as the collator of GKDTrainer reads it."""
-    collate = load("trl.experimental.utils").DataCollatorForChatML(
-        tokenizer, max_length=case["config"].get("max_length")
-    )
-    found: Found = {}
-    for number, row in enumerate(case["rows"]):
-        batch = collate([{"messages": row["messages"]}])
-        labels = batch["labels"].tolist()[0]
-        found[number] = [[batch["input_ids"].tolist()[0], [int(label != -100) for label in labels]]]
-    return found
-
-
-def prm(case: dict[str, Any], tokenizer: Any) -> Found:
-    """Return each prompt with its steps, as PRMTrainer tokenises a row (TRL 1.13.0)."""
-    tokenize, config = load("trl.experimental.prm").PRMTrainer.tokenize_row, case["config"]
-    fixed = ("max_length", "max_completion_length", "train_on_last_step_only")
-    found: Found = {}
-    for number, row in enumerate(case["rows"]):
-        given = {name: config.get(name) for name in fixed}
-        coded = tokenize(row, tokenizer, step_separator=config.get("step_separator", "\n"), is_eval=False, **given)
-        found[number] = [[coded["input_ids"], [int(label != -100) for label in coded["labels"]]]]
-    return found
-
-
 READERS: dict[str, Any] = {
     "sft": sft,
     "dpo": dpo,
@@ -220,8 +195,6 @@ READERS: dict[str, Any] = {
     "online_dpo": online_dpo,
     "orpo": orpo,
     "cpo": orpo,
-    "gkd": gkd,
-    "prm": prm,
 }
 
 

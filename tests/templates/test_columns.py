@@ -55,7 +55,8 @@ def test_a_column_whose_name_has_a_dot_comes_before_a_path() -> None:
         ("a | after ####", {"a": "no marker"}, "no_marker"),
         ("a | after ####", {"a": None}, "null_value"),
         ("{a} {b}", {"a": "x", "b": None}, "null_value"),
-        ("{a} {b}", {"a": "x", "b": ["y"]}, "wrong_type"),
+        ("{a} {b}", {"a": "x", "b": [["y"]]}, "wrong_type"),
+        ("{a} {b}", {"a": "x", "b": []}, "wrong_type"),
     ],
 )
 def test_a_row_where_a_source_finds_nothing_is_dropped_with_the_reason(

@@ -302,3 +302,50 @@ def test_no_word_of_any_layout_is_lost_or_glued_to_another(said: list[str], chat
                 json.loads(cell) if name == "messages" and isinstance(cell, str) else cell for name, cell in row.items()
             ]
             assert words(converted) == words(source), (method, row)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "chosen"),
+    [
+        ({"better_response_id": 1}, "Two."),
+        ({"preference_strength": 2}, "Two."),
+        ({"winner": "model_b"}, "Two."),
+        ({"winner": "model_a"}, "Three."),
+        ({"score_a": 1, "score_b": 3.5}, "Two."),
+    ],
+)
+def test_the_better_of_two_answers_is_told_by_a_column_beside_them(verdict: dict[str, Any], chosen: str) -> None:
+    row = {"prompt": "How many?", "response_a": "It is: Three.", "response_b": "It is: Two."} | verdict
+    (pair,) = convert(row, "dpo")
+    assert pair["chosen"] == [{"role": "assistant", "content": f"It is: {chosen}"}]
+    assert {answer["completion"][0]["content"]: answer["label"] for answer in convert(row, "kto")} == {
+        f"It is: {chosen}": True,
+        pair["rejected"][0]["content"]: False,
+    }
+
+
+@pytest.mark.parametrize("verdict", [{"preference_strength": 0}, {"winner": "tie"}, {"score_a": 2, "score_b": 2}])
+def test_two_answers_without_a_winner_are_left_out(verdict: dict[str, Any]) -> None:
+    row = {"prompt": "How many?", "response_a": "It is: Three.", "response_b": "It is: Two."} | verdict
+    assert reason(row, "dpo") == "no_winner"
+
+
+def test_a_whole_conversation_is_no_completion() -> None:
+    assert reason({"prompt": "How many?", "completion": [USER, ASSISTANT]}, "sft") == "whole_answer"
+
+
+def test_a_list_and_an_object_stand_in_a_text_line_by_line() -> None:
+    row = {"ask": "Which?", "lines": ["one", "two"], "marked": {"A": "one", "B": 2, "C": None}}
+    made = convert(row, columns={"prompt": "{ask}\n{lines}", "completion": "{marked}"})[0]
+    assert made["prompt"][0]["content"] == "Which?\none\ntwo"
+    assert made["completion"][0]["content"] == "A: one\nB: 2"
+
+
+def test_questions_with_their_answers_and_upper_case_speakers_become_turns() -> None:
+    asked = [{"input": "How many?", "output": "Two."}, {"input": "And now?", "output": None}]
+    assert convert({"talk": asked[:1]})[0]["messages"] == [USER, ASSISTANT]
+    assert convert({"talk": asked}, "grpo")[0]["prompt"] == [USER, ASSISTANT, {"role": "user", "content": "And now?"}]
+    chat = "USER: How many?\n\n\nASSISTANT: Let me see. <|endoftext|>\n\n\nFUNCTION RESPONSE: 2\n\n\nASSISTANT: Two. <|endoftext|>"
+    made = convert({"system": "SYSTEM: Be kind.", "chat": chat})[0]["messages"]
+    assert [turn["role"] for turn in made] == ["system", "user", "assistant", "tool", "assistant"]
+    assert [made[0], made[-1]] == [{"role": "system", "content": "Be kind."}, ASSISTANT]

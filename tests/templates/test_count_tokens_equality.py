@@ -1,8 +1,8 @@
-"""The worker's tokens are TRL's own: the same rows, ids and trained tokens, for every method, layout and template."""
+"""The worker's tokens are those of TRL's own preparation: the same rows, ids and trained tokens, for every template."""
 
 import json
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +55,7 @@ TEXTS = [
 def chat_rows(method: str) -> list[Row]:
     """Return the conversations in a method's layout."""
     extras: Row = {"tools": None, "chat_template_kwargs": {}}
-    if method in ("messages", "gkd"):
+    if method == "messages":
         return [{"messages": prompt + chosen} | extras for prompt, chosen, _ in TALKS]
     return [pair_row(method, *talk) | extras for talk in TALKS]
 
@@ -108,7 +108,6 @@ def template_cases() -> list[Case]:
         case("kto", {"max_length": 60}, chat_rows("kto")),
         case("reward", {"max_length": 120}, chat_rows("reward")),
         case("orpo", {"max_length": 60}, chat_rows("orpo")),
-        case("gkd", {"max_length": 1000}, chat_rows("gkd")),
     ]
     return cases + [case(method, {}, chat_rows(method)) for method in ("grpo", "online_dpo")]
 
@@ -266,20 +265,3 @@ def test_trl_takes_another_template_for_exactly_those_that_the_worker_says(
     marked = {name for name in names if "generation %}" in shipped[name] or "generation -%}" in shipped[name]}
     assert possible == {name for name in names if f"{name}_training" in shipped} | marked
     assert {"llama3_1", "llama3_2", "gemma4"}.isdisjoint(possible)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_steps_become_the_tokens_of_trl(
-    kind: str, line: TokenLine, pinned_python: Callable[[str], str], tmp_path: Path
-) -> None:
-    folder = make_tokenizer(tmp_path / kind, kind)
-    rows = [
-        {"prompt": "What is one and two?", "completions": ["One and two", "is three."], "labels": [True, False]},
-        {"prompt": "one " * 9, "completions": ["two " * 9], "labels": [True]},
-    ]
-    configs: list[Row] = [{}, {"max_length": 20}, {"max_completion_length": 5, "step_separator": " two"}]
-    configs.append({"train_on_last_step_only": True})
-    cases = [case("prm", config, rows) | {"folder": str(folder)} for config in configs]
-    expected = ask_trl(cases, pinned_python("prm"), tmp_path)
-    assert all(isinstance(trl, dict) for trl in expected), expected
-    assert differences(cases, expected, line) == []

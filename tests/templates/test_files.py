@@ -28,6 +28,9 @@ def read(path: Path) -> list[dict[str, Any]]:
         ("a.json", json.dumps(ROWS, indent=1)),
         ("b.json", "\n".join(json.dumps(row) for row in ROWS)),
         ("a.csv", 'text\n"eins,\n\u201ezwei\u201c"\n"a ""quoted"" one"\n'),
+        ("array.jsonl", "\n" + json.dumps(ROWS, indent=1)),
+        ("a_line.jsonl", json.dumps(ROWS)),
+        ("crlf.csv", '\r\ntext\r\n"eins,\n\u201ezwei\u201c"\r\n\r\n"a ""quoted"" one",,\r\n'),
         ("bom.jsonl", "\ufeff" + "\n".join(json.dumps(row) for row in ROWS)),
     ],
 )
@@ -65,7 +68,7 @@ def test_an_array_is_read_the_same_in_pieces_of_any_size(array: list[dict[str, A
         ("a.json", '[{"a": 1} {"a": 2}]', "a.json is not valid JSON after row 0"),
         ("a.json", '[{"a": 1}', "a.json is not valid JSON after row 0"),
         ("a.json", '[{"a": 1}] x', "a.json is not valid JSON after row 0"),
-        ("a.json", "[1]", "a.json row 0 is a int"),
+        ("a.json", "[1]", "a.json row 0 is a number"),
     ],
 )
 def test_a_file_that_is_not_what_it_says_is_refused_at_its_place(
@@ -76,6 +79,21 @@ def test_a_file_that_is_not_what_it_says_is_refused_at_its_place(
     with pytest.raises(files.UnreadableFileError) as refusal:
         read(path)
     assert str(refusal.value).startswith(place)
+
+
+def test_cells_that_a_csv_row_has_not_are_missing_values_and_empty_ones_beyond_are_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("\n\n,b,c\n1,2,3\n4\n\n5,6,7,,\n8,,\n", encoding="utf-8")
+    rows = [list(row.values()) for row in read(path)]
+    assert rows == [["1", "2", "3"], ["4", None, None], ["5", "6", "7"], ["8", "", ""]]
+    assert {tuple(row) for row in read(path)} == {("", "b", "c")}
+
+
+def test_a_folder_of_very_many_files_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "MOST_ENTRIES", 5)
+    place_files(tmp_path, [f"{number}/a.jsonl" for number in range(3)])
+    with pytest.raises(files.UnreadableFileError, match="more than 5 files"):
+        files.list_splits(tmp_path)
 
 
 def test_a_file_in_another_encoding_is_refused(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import gzip
 import io
 import json
 import subprocess
+import textwrap
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -15,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from tests.data.desk import write_parquet
+from tests.hub import EmulatedHub
 from tests.templates.job_modules import TEMPLATES
 from tests.templates.job_runs import JobRuns
 
@@ -95,3 +98,52 @@ def test_columns_for_rewards_come_back_as_they_were_given(job_runs: JobRuns, tmp
     assert done.returncode == 0, done.stderr
     expected = [row | {"prompt": [{"role": "user", "content": row["prompt"]}]} for row in awkward]
     assert json.loads(done.stdout) == expected
+
+
+HUB_PROBE = f"""
+    import json, sys
+    from pathlib import Path
+    sys.path.insert(0, {str(TEMPLATES)!r})
+    from _job.source import load_training_data
+    for run in json.loads(sys.argv[1]):
+        data = load_training_data(run, True, Path(sys.argv[2]))
+        print(json.dumps([row["completion"][0]["content"] for row in data.train]), dict(data.dropped))
+"""
+
+
+def test_files_on_the_hub_are_read_as_they_were_checked_not_as_the_data_set_library_takes_them(
+    job_runs: JobRuns, tmp_path: Path
+) -> None:
+    """That library makes numbers, dates and missing values of texts, and wants one schema in all files."""
+    answers = ["7", "NA", "2020-01-01", "None", "1e3", "true"]
+    table = "prompt,completion\n" + "".join(f"{number} + 1?,{answer}\n" for number, answer in enumerate(answers))
+    rows = [{"prompt": f"{number} + 1?", "completion": answer} for number, answer in enumerate(answers)]
+    odd = [{"prompt": "1?", "completion": 5}, {"text": "Once upon a time"}]
+    lines = "".join(json.dumps(row) + "\n" for row in [*rows, *odd])
+    parts = [write_parquet(tmp_path / "a.parquet", part).read_bytes() for part in (rows, odd[:1], odd[1:])]
+    files: dict[str, dict[str, str | bytes]] = {
+        "table": {"train.csv": table},
+        "lines": {"train.jsonl": lines},
+        "packed": {"train.jsonl.gz": gzip.compress(lines.encode())},
+        "parts": {f"data/train-0000{number}-of-00003.parquet": part for number, part in enumerate(parts)},
+    }
+    with EmulatedHub.start(tmp_path / "hub") as hub:
+        runs: list[dict[str, Any]] = []
+        for name, content in files.items():
+            commit = hub.add_repo(f"alice/{name}", content, repo_type="dataset", private=True)
+            named = {"dataset_revision": commit, "dataset_config": None, "dataset_files": {"train": list(content)}}
+            given: dict[str, Any] = {
+                "method": "sft",
+                "columns": {},
+                "system_prompt": None,
+                "config": {},
+                "eval_split": None,
+            }
+            runs.append(given | named | {"dataset": f"alice/{name}", "dataset_split": "train"})
+        reached = {"HF_ENDPOINT": hub.endpoint, "HF_HUB_OFFLINE": "0", "HF_TOKEN": hub.tokens["alice"]}
+        command = [job_runs.python, "-c", textwrap.dedent(HUB_PROBE), json.dumps(runs), str(tmp_path / "work")]
+        environment = job_runs.environment(tmp_path) | reached
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
+    dropped = ["{}"] + ["{'wrong_type': 1, 'mixed_layout': 1}"] * 3
+    assert done.stdout.splitlines() == [f"{json.dumps(answers)} {left_out}" for left_out in dropped]

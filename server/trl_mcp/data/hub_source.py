@@ -4,13 +4,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from trl_mcp.data.sources import DataFile, HubParquet, RowSource, parse_part
+from trl_mcp.data.sources import DataFile, NamedFiles, RowSource, parse_part
 from trl_mcp.data.wishes import RowWishes
 from trl_mcp.hub.hub import Hub
 from trl_mcp.hub.values import HubFile, HubFiles
+from trl_mcp.render.templates import job_module
 
 # What is waited for the viewer to say how many rows a text file has.
 _VIEWER_S = 2.0
+# More files of a data set's own are not named one by one in a job's script.
+_MOST_NAMED = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +39,8 @@ async def hub_source(hub: Hub, token: str | None, data: HubData, wishes: RowWish
         for name in dict.fromkeys(names)
     }
     name = ":".join(part for part in (data.repo_id, data.config) if part)
-    parquet = _parquet(found)
+    named = _named(found)
+    is_converted = any(files.is_converted for files in found.values())
 
     def opened(files: HubFiles) -> tuple[DataFile, ...]:
         return tuple(_data_file(hub, token, files, file, deadline) for file in files.files)
@@ -44,22 +48,29 @@ async def hub_source(hub: Hub, token: str | None, data: HubData, wishes: RowWish
     return RowSource(
         name,
         data.reference,
-        f"{name}@{data.commit}" + (f"+{parquet.revision}" if parquet else ""),
+        f"{name}@{data.commit}" + (f"+{named.revision}" if named and is_converted else ""),
         {split: opened(files) for split, files in found.items()},
         revision=data.commit,
         rows_total=await _counted(hub, token, found),
         notes=tuple(dict.fromkeys(files.note for files in found.values() if files.note)),
-        parquet=parquet,
+        named=named,
     )
 
 
-def _parquet(found: Mapping[str, HubFiles]) -> HubParquet | None:
-    """Return what is read in place of the data set's own files; None where they are read themselves."""
+def _named(found: Mapping[str, HubFiles]) -> NamedFiles | None:
+    """Return the files for a job to read as they are read here; None where it has to find the data set's own itself.
+
+    The `datasets` library reads text in its own way: of CSV it takes numbers and dates for more than texts, NA for
+    nothing at all.
+    """
     converted = {split: files for split, files in found.items() if files.is_converted}
-    if not converted:
+    chosen = converted or found
+    files = [file for each in chosen.values() for file in each.files]
+    kind_of = job_module("files").file_kind
+    if not converted and (len(files) > _MOST_NAMED or any(kind_of(file.path) != file.kind for file in files)):
         return None
-    (revision, *_) = [files.revision for files in converted.values()]
-    return HubParquet(revision, {split: tuple(file.path for file in files.files) for split, files in converted.items()})
+    (revision, *_) = [files.revision for files in chosen.values()]
+    return NamedFiles(revision, {split: tuple(file.path for file in files.files) for split, files in chosen.items()})
 
 
 def _data_file(hub: Hub, token: str | None, files: HubFiles, file: HubFile, deadline: float) -> DataFile:

@@ -51,7 +51,13 @@ def _check_path(path: Path) -> None:
             f'"{path.name}" lies in a hidden folder or is hidden; such files are never read.',
             next_step="Give the path of a copy elsewhere, without dots as folders. Nothing was started.",
         )
-    found = files.data_files(resolved) if resolved.is_dir() else [resolved]
+    try:
+        found = files.data_files(resolved) if resolved.is_dir() else [resolved]
+    except files.UnreadableFileError:
+        raise InvalidArguments(
+            f'The folder "{path.name or path}" holds more than {files.MOST_ENTRIES:,} files.',
+            next_step="Give the path of the folder that holds the data alone. Nothing was started.",
+        ) from None
     if not found:
         raise InvalidArguments(
             f'The folder "{path.name}" holds no data file.',

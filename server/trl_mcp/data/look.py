@@ -50,24 +50,29 @@ def look_at(source: RowSource, wishes: RowWishes, deadline: float, progress: Pro
             raise NotPossible(
                 f"No row of {source.name} could be read in time.", next_step="Call again. Nothing was started."
             )
-        nothing = problems.no_row_left(0, problems.Tally(), "")
+        nothing = problems.no_rows(wishes.split)
         return Scan(replace(report, verdict=Verdict.INVALID, complete=True, problems=(nothing,)))
     report = replace(
         report,
         columns=tuple(job_module("conversion").column_names(head)),
         methods_ok=tuple(job_module("rows").suitable_methods(head, wishes.has_chat_template)),
     )
-    try:
-        method, conversion = _choose(head, wishes)
-    except job_module("columns").UnclearColumnsError as error:
-        return Scan(_unclear(report, error, source, wishes))
+    fits, faults = _try_methods(head, wishes)
+    if not fits:
+        return Scan(_unclear(report, faults, source, wishes))
+    method, conversion = _best_fit(fits, head)
     report = replace(
         report,
         layout=conversion.layout,
         conversion=conversion.sentence,
         use=_use(source, wishes, method, wishes.columns),
         columns=_rewarded(conversion) if method in job_module("layouts").PROMPT_METHODS else report.columns,
-        problems=_unwanted_answers(head, method, wishes) if "kto" in report.methods_ok else (),
+        problems=(
+            *(_unwanted_answers(head, method, wishes) if "kto" in report.methods_ok else ()),
+            *problems.other_methods(
+                {name: error.suggestions[0] for name, error in faults.items() if error.suggestions}
+            ),
+        ),
     )
     return _Look(source, wishes, deadline, _Pace(progress)).scan(reader, method, conversion, report)
 
@@ -164,33 +169,42 @@ class _Look:
         return found
 
 
-def _choose(head: Sequence[Row], wishes: RowWishes) -> tuple[str, Any]:
-    """Return the method and its conversion; of several methods the first one that most rows suit, else that any suit.
-
-    Raises UnclearColumnsError: of the methods tried, what the most promising one lacks.
-    """
+def _try_methods(head: Sequence[Row], wishes: RowWishes) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the conversion for each method that rows suit, and for the others the error that says what is lacking."""
     conversion, unclear = job_module("conversion"), job_module("columns").UnclearColumnsError
-    fitting: list[tuple[str, Any]] = []
-    faults: list[Any] = []
+    fits: dict[str, Any] = {}
+    faults: dict[str, Any] = {}
     for method in (wishes.method,) if wishes.method else METHODS_IN_ORDER:
         rules = conversion.RowRules(method, wishes.columns, wishes.system_prompt, wishes.has_chat_template)
         try:
-            fitting.append((method, conversion.find_conversion(head, rules)))
+            fits[method] = conversion.find_conversion(head, rules)
         except unclear as error:
-            faults.append(error)
-    if fitting:
-        return next((fit for fit in fitting if conversion.share_kept(fit[1].shaper, head) >= 0.5), fitting[0])
-    raise min(faults, key=lambda fault: fault.verdict != Verdict.NEEDS_COLUMNS)
+            faults[method] = error
+    return fits, faults
 
 
-def _unclear(report: DataReport, error: Any, source: RowSource, wishes: RowWishes) -> DataReport:
-    """Return the report on rows of which it is not clear what to train on. Raises InvalidArguments for wrong columns."""
+def _best_fit(fits: Mapping[str, Any], head: Sequence[Row]) -> tuple[str, Any]:
+    """Return the first method that most rows suit, else that any suit, with its conversion."""
+    share = job_module("conversion").share_kept
+    return next((fit for fit in fits.items() if share(fit[1].shaper, head) >= 0.5), next(iter(fits.items())))
+
+
+def _unclear(report: DataReport, faults: Mapping[str, Any], source: RowSource, wishes: RowWishes) -> DataReport:
+    """Return the report on rows of which it is not clear what to train on: what the most promising method lacks.
+
+    Raises InvalidArguments for wrong columns.
+    """
+    method, error = min(faults.items(), key=lambda fault: fault[1].verdict != Verdict.NEEDS_COLUMNS)
     if isinstance(error, job_module("columns").WrongColumnsError):
         raise InvalidArguments(f"{error}.", next_step="Nothing was started.") from None
     suggested: Mapping[str, str] = dict(wishes.columns) | error.suggestions[0] if error.suggestions else {}
-    use = _use(source, wishes, wishes.method, suggested)
+    use = _use(source, wishes, method, suggested)
     others = f"The data suits: {', '.join(report.methods_ok)}." if report.methods_ok else ""
-    fix = f"Give columns={json.dumps(use['columns'])}, or other columns in their place." if suggested else others
+    fix = (
+        f"Give columns={json.dumps(use['columns'], ensure_ascii=False)}, or other columns in their place."
+        if suggested
+        else others
+    )
     problem = DataProblem("data.columns", Severity.ERROR, 0, (), f"{error}.", fix)
     return replace(
         report,

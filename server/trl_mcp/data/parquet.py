@@ -3,17 +3,18 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 # pyright: reportMissingTypeStubs=false
 
+import itertools
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any
 
-from trl_mcp.data.sources import HEAD_ROWS, Chunk, DataFile, Row, unreadable
+from trl_mcp.data.sources import HEAD_ROWS, Chunk, DataFile, Row, kind_in_truth, read_ahead, uncounted, unreadable
 from trl_mcp.errors import NotPossible
 
-T = TypeVar("T")
 MOST_BYTES = 2_000_000_000
 BATCH_BYTES = 16 << 20
 BATCH_ROWS = 16_384
@@ -22,7 +23,9 @@ WHOLE_GROUP_BYTES = 64 << 20
 STREAM_BYTES = 4 << 20
 # What the look at the first rows may fetch of a column that turns out not to be needed.
 HEAD_BYTES = 256 << 10
-FOOTERS_AT_ONCE = 8
+FOOTERS_AT_ONCE = 16
+# The share of the time in which files are looked into, before rows are read.
+FOOTERS_SHARE = 0.4
 _BYTES: Mapping[str, object] = MappingProxyType({"bytes": None})
 
 
@@ -47,17 +50,25 @@ class _Group:
 
 
 class ParquetRows:
-    """The rows of Parquet files; a RowReader whose `rows_total` is known from the start."""
+    """The rows of Parquet files; a RowReader whose `rows_total` is known from the start.
+
+    Of more files than can be looked into in time the first ones are read.
+    """
 
     def __init__(self, files: Sequence[DataFile], part: Any, deadline: float, most_bytes: int = MOST_BYTES) -> None:
-        footers = _side_by_side(_footer, files)
+        now = time.monotonic()
+        footers = _footers(files, now + (deadline - now) * FOOTERS_SHARE)
+        self._has_all = len(footers) == len(files)
+        files = files[: len(footers)]
         count = sum(footer.num_rows for footer in footers)
+        if part.needs_count and not self._has_all:
+            raise uncounted(part.name)
         self._start, self._stop = part.bounds(count)
-        self.rows_total: int | None = max(0, min(self._stop, count) - self._start)
-        self.complete = True
-        schema = list(footers[0].schema.to_arrow_schema())
-        self.byte_columns: Sequence[str] = [field.name for field in schema if _holds_bytes(field.type)]
-        self._text_columns = [field.name for field in schema if field.name not in self.byte_columns]
+        self.rows_total: int | None = max(0, min(self._stop, count) - self._start) if self._has_all else None
+        self.complete = self._has_all
+        columns = _columns(files, footers)
+        self.byte_columns: Sequence[str] = [name for name, holds_bytes in columns.items() if holds_bytes]
+        self._text_columns = [name for name, holds_bytes in columns.items() if not holds_bytes]
         self._deadline = deadline
         self._most_bytes = most_bytes
         self._groups = [
@@ -80,10 +91,10 @@ class ParquetRows:
     def chunks(self, columns: Sequence[str]) -> Iterator[Chunk]:
         """Yield the rows; of more than MOST_BYTES, those of evenly spread row groups."""
         chosen = self._spread(columns)
-        self.complete = len(chosen) == len(self._groups)
+        self.complete = self._has_all and len(chosen) == len(self._groups)
         batches = (chunk for group in chosen for chunk in self._group_chunks(group, columns))
         try:
-            for chunk in _read_ahead(batches):
+            for chunk in read_ahead(batches):
                 yield chunk
                 if time.monotonic() > self._deadline:
                     self.complete = self.complete and self._is_last(chunk)
@@ -149,7 +160,27 @@ def _footer(file: DataFile) -> Any:
         with file.open() as stream:
             return read_metadata(stream)
     except (ArrowException, OSError) as error:
-        raise _fault(file, error) from None
+        with file.open() as stream:
+            start = stream.read(64)
+        kind = None if start.startswith(b"PAR1") else kind_in_truth(start)
+        raise unreadable(f"{file.name} {kind}") if kind else _fault(file, error) from None
+
+
+def _columns(files: Sequence[DataFile], footers: Sequence[Any]) -> dict[str, bool]:
+    """Return the columns of all files, and of each whether it holds bytes. Raises UnreadableData for two of one name."""
+    columns: dict[str, bool] = {}
+    known: Any = None
+    for file, footer in zip(files, footers, strict=True):
+        if known is not None and footer.schema.equals(known):
+            continue
+        known = footer.schema
+        fields = list(known.to_arrow_schema())
+        names = Counter(field.name for field in fields)
+        twice = next((name for name, count in names.items() if count > 1), None)
+        if twice is not None:
+            raise unreadable(f'{file.name} has more than one column named "{twice}"')
+        columns |= {field.name: columns.get(field.name, False) or _holds_bytes(field.type) for field in fields}
+    return columns
 
 
 def _check_text(file: DataFile, batch: Any, first_row: int) -> None:
@@ -179,18 +210,14 @@ def _groups(files: Sequence[DataFile], footers: Sequence[Any]) -> Iterator[_Grou
             first_row += rows
 
 
-def _side_by_side(work: Callable[[DataFile], T], files: Sequence[DataFile]) -> list[T]:
+def _footers(files: Sequence[DataFile], until: float) -> list[Any]:
+    """Return what the files say of themselves: of all, or of the first ones that say it in time."""
+
+    def footer(file: DataFile) -> Any:
+        return _footer(file) if time.monotonic() < until else None
+
     with ThreadPoolExecutor(FOOTERS_AT_ONCE) as pool:
-        return list(pool.map(work, files))
-
-
-def _read_ahead(chunks: Iterator[Chunk]) -> Iterator[Chunk]:
-    """Yield the chunks while the next one is being fetched and unpacked in another thread."""
-    with ThreadPoolExecutor(1) as pool:
-        coming = pool.submit(next, chunks, None)
-        while (chunk := coming.result()) is not None:
-            coming = pool.submit(next, chunks, None)
-            yield chunk
+        return list(itertools.takewhile(lambda found: found is not None, pool.map(footer, files)))
 
 
 def _is_part(path: str, columns: Sequence[str]) -> bool:

@@ -1,5 +1,6 @@
 """What is found wrong with rows: counted while they pass by, then said in words with the mend."""
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -31,6 +32,8 @@ _DROP_FIXES = {
     "missing_column": "Fill that column in these rows, or name another in columns.",
     "null_value": "Fill in the missing values, or leave the rows out.",
     "bad_text": "Save the text as valid UTF-8.",
+    "whole_answer": 'Give the column as whole conversations: columns=["messages=<its name>"].',
+    "no_winner": "Nothing needs doing, unless these rows were meant to have a better answer.",
     "mixed_layout": "Keep rows of another layout in a data set of their own.",
 }
 
@@ -168,6 +171,15 @@ def no_row_left(checked: int, dropped: Tally, layout: str) -> DataProblem:
     return DataProblem("data.nonempty", Severity.ERROR, checked, first, message, fix)
 
 
+def no_rows(split: str) -> DataProblem:
+    """Return the error of data without any row, or of a slice in which none lies."""
+    if "[" not in split:
+        return no_row_left(0, Tally(), "")
+    message = f"The slice {split} holds no row of the data."
+    fix = f"Give one that lies within it, as in {split.partition('[')[0]}[:1000]."
+    return DataProblem("data.nonempty", Severity.ERROR, 0, (), message, fix)
+
+
 def unwanted_problems(column: str, bad: int, looked_at: int, method: str) -> tuple[DataProblem, ...]:
     """Return the word on answers that a column marks as bad, where the method learns from all answers alike."""
     if not bad:
@@ -177,6 +189,20 @@ def unwanted_problems(column: str, bad: int, looked_at: int, method: str) -> tup
     )
     fix = "Train with method=kto, which learns from good and bad answers, or leave the bad ones out."
     return (DataProblem("data.bad_answers", Severity.WARNING, bad, (), message, fix),)
+
+
+def other_methods(columns: Mapping[str, Mapping[str, str]]) -> tuple[DataProblem, ...]:
+    """Return the word on methods that suit the data once columns are named: those columns for each."""
+    fixes = {
+        method: f'Give method="{method}" and columns={json.dumps([f"{target}={source}" for target, source in each.items()])}.'
+        for method, each in columns.items()
+    }
+    return tuple(
+        DataProblem(
+            "data.more_methods", Severity.INFO, 0, (), f"{method} is possible too, once columns are named.", fix
+        )
+        for method, fix in fixes.items()
+    )
 
 
 def label_problems(desirable: int, undesirable: int, weights: tuple[float, float]) -> list[DataProblem]:

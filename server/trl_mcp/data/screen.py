@@ -65,7 +65,7 @@ class Screen:
 
     def look(self, batch: Any) -> Screened | None:
         """Return what can be told of the batch at once, None where its columns are not of the kinds that were said."""
-        if batch is None:
+        if batch is None or any(batch.schema.get_field_index(name) < 0 for name in self._kinds):
             return None
         count = batch.num_rows
         columns = [self._column(batch.column(name), self._kinds[name]) for name in self._texts]

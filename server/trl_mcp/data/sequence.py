@@ -7,15 +7,26 @@ import time
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from typing import Any, BinaryIO, cast
+from typing import Any, cast
 
 from trl_mcp.data.parquet import iterate_file
-from trl_mcp.data.sources import HEAD_ROWS, Chunk, DataFile, Row, TimeIsUp, unreadable
+from trl_mcp.data.sources import (
+    HEAD_ROWS,
+    Chunk,
+    DataFile,
+    Row,
+    TimeIsUp,
+    kind_in_truth,
+    read_ahead,
+    uncounted,
+    unreadable,
+)
 from trl_mcp.errors import NotPossible
 from trl_mcp.render.templates import job_module
 
 CHUNK_ROWS = 1024
 CHUNK_BYTES = 4 << 20
+READ_BYTES = 1 << 17
 
 
 class SequenceRows:
@@ -42,7 +53,7 @@ class SequenceRows:
         self.head()
         rest = cast(Iterator[Chunk], self._rest)
         count = 0
-        for chunk in itertools.chain([self._first] if self._first else [], rest):
+        for chunk in itertools.chain([self._first] if self._first else [], read_ahead(rest)):
             count += len(chunk.rows)
             yield chunk
         self.rows_total = count if self.complete else None
@@ -78,11 +89,7 @@ class SequenceRows:
         try:
             return self._part.bounds(sum(1 for _ in self._rows(_Meter(self._deadline))))
         except TimeIsUp:
-            raise NotPossible(
-                f"The rows of the split {self._part.name} could not be counted in time, which a share or a negative "
-                "number of rows needs.",
-                next_step=f"Give row numbers, as in {self._part.name}[:100000]. Nothing was started.",
-            ) from None
+            raise uncounted(self._part.name) from None
 
     def _rows(self, meter: "_Meter") -> Iterator[Row]:
         for file in self._files:
@@ -119,11 +126,18 @@ class _Meter:
 
 
 class _Metered(io.BufferedIOBase):
-    """A stream whose bytes are counted, and that ends with TimeIsUp when the time has come."""
+    """A stream whose bytes are counted, and that ends with TimeIsUp when the time has come.
 
-    def __init__(self, stream: Any, meter: _Meter) -> None:
+    `line` is the number of the line in which the last block begins, from 1. Raises UnreadableData for a file of
+    another kind than its name says.
+    """
+
+    def __init__(self, stream: Any, meter: _Meter, name: str) -> None:
         self._stream = stream
         self._meter = meter
+        self._name = name
+        self._last: bytes | None = None
+        self.line = 1
 
     def readable(self) -> bool:
         return True
@@ -133,9 +147,13 @@ class _Metered(io.BufferedIOBase):
         return self.read1(-1 if size is None else size)
 
     def read1(self, size: int = -1, /) -> bytes:
-        """Return what one reading gives."""
-        block = self._stream.read(size if size >= 0 else CHUNK_BYTES)
+        """Return what one reading gives, which may be more than was asked for."""
+        block = self._stream.read(max(size, READ_BYTES))
         self._meter.take(len(block))
+        if self._last is None and (kind := kind_in_truth(block)):
+            raise unreadable(f"{self._name} {kind}")
+        self.line += (self._last or b"").count(b"\n")
+        self._last = block
         return block
 
 
@@ -145,22 +163,19 @@ def _file_rows(file: DataFile, meter: _Meter) -> Iterator[Row]:
             meter.take(batch.nbytes)
             yield from batch.to_pylist()
         return
-    with closing(file.open()) as raw, _as_text(raw, file.kind, meter) as stream:
-        yield from _parsed(stream, file)
+    with closing(file.open()) as raw:
+        plain: Any = gzip.GzipFile(fileobj=raw) if file.kind.endswith(".gz") else raw
+        yield from _parsed(_Metered(plain, meter, file.name), file)
 
 
-def _as_text(raw: BinaryIO, kind: str, meter: _Meter) -> io.TextIOWrapper:
-    plain = gzip.GzipFile(fileobj=raw) if kind.endswith(".gz") else raw
-    return io.TextIOWrapper(cast(Any, _Metered(plain, meter)), encoding="utf-8-sig", newline="")
-
-
-def _parsed(stream: io.TextIOWrapper, file: DataFile) -> Iterator[Row]:
+def _parsed(metered: _Metered, file: DataFile) -> Iterator[Row]:
     files = job_module("files")
     readers = {"jsonl": files.read_json_lines, "json": files.read_json_values, "csv": files.read_csv}
     try:
-        yield from readers[file.kind.removesuffix(".gz")](stream, file.name)
+        with io.TextIOWrapper(cast(Any, metered), encoding="utf-8-sig", newline="") as stream:
+            yield from readers[file.kind.removesuffix(".gz")](stream, file.name)
     except UnicodeDecodeError as error:
-        place = f"{error.reason} at byte {error.start} of a block"
-        raise unreadable(f"{file.name} is not UTF-8 text ({place}); save it as UTF-8") from None
+        line = metered.line + error.object[: error.start].count(b"\n")
+        raise unreadable(f"{file.name} is not UTF-8 text ({error.reason} in line {line}); save it as UTF-8") from None
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise unreadable(f"{file.name} is no whole gzip file ({error})") from None

@@ -1,16 +1,30 @@
 """Where rows come from: files that are read alike, be they on this machine, on the Hub or on the web."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Protocol
 
-from trl_mcp.errors import InvalidArguments, NotFound, UnreadableData
+from trl_mcp.errors import InvalidArguments, NotFound, NotPossible, UnreadableData
 from trl_mcp.render.templates import job_module
 from trl_mcp.schema import did_you_mean
 
 Row = Mapping[str, Any]
 Progress = Callable[[int, int | None], None]
 HEAD_ROWS = 100
+
+
+# How files begin that are often given another name, and what is to be done then.
+_BEGINNINGS = {
+    b"version https://git-lfs": "is the pointer of Git LFS, not the data: fetch the file itself (git lfs pull)",
+    b"<!doctype html": "is a web page, not data: download the file itself",
+    b"<html": "is a web page, not data: download the file itself",
+    b"PAR1\x15": "is a Parquet file: name it .parquet",
+    b"\x1f\x8b": "is packed with gzip: add .gz to its name",
+    b"PK\x03\x04": "is a ZIP archive or a spreadsheet: unpack it, or save it as CSV",
+    b"\xff\xfe": "is UTF-16 or UTF-32 text, not UTF-8 text; save it as UTF-8",
+    b"\xfe\xff": "is UTF-16 text, not UTF-8 text; save it as UTF-8",
+}
 
 
 class TimeIsUp(Exception):
@@ -31,9 +45,9 @@ class DataFile:
 
 
 @dataclass(frozen=True, slots=True)
-class HubParquet:
-    """The Hub's conversion of a data set to Parquet, read in place of its own files: at which commit, and the files of
-    each split.
+class NamedFiles:
+    """The files of a data set on the Hub that a job reads as they were looked at: at which commit, and those of each
+    split.
     """
 
     revision: str
@@ -45,8 +59,8 @@ class RowSource:
     """A data set that can be read: `reference` is what the caller named it by, `splits` are the files of each split.
 
     `fingerprint` changes with the content; `canonical` gives the name in `splits` of a split as a caller calls it;
-    `rows_total` is what others say of how many rows a split has, `notes` what a reader should know beside, `parquet`
-    says that the files are not the data set's own.
+    `rows_total` is what others say of how many rows a split has, `notes` what a reader should know beside, `named`
+    are the files of a data set on the Hub that a job is to read.
     """
 
     name: str
@@ -57,7 +71,7 @@ class RowSource:
     canonical: Callable[[str], str] = str
     rows_total: Mapping[str, int] = field(default_factory=dict[str, int])
     notes: tuple[str, ...] = ()
-    parquet: HubParquet | None = None
+    named: NamedFiles | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +119,15 @@ def read_split(source: RowSource, argument: str, text: str, deadline: float) -> 
     return SequenceRows(files, part, deadline)
 
 
+def read_ahead(chunks: Iterator[Chunk]) -> Iterator[Chunk]:
+    """Yield the chunks while the next one is being fetched and unpacked in another thread."""
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(next, chunks, None)
+        while (chunk := coming.result()) is not None:
+            coming = pool.submit(next, chunks, None)
+            yield chunk
+
+
 def split_part(source: RowSource, argument: str, text: str) -> Any:
     """Return the part of the data that an argument names. Raises InvalidArguments, NotFound."""
     part = parse_part(argument, text)
@@ -123,6 +146,21 @@ def parse_part(argument: str, text: str) -> Any:
         return job_module("rows").parse_split(text)
     except ValueError as error:
         raise InvalidArguments(f"{argument}: {error}.", next_step="Nothing was started.") from None
+
+
+def kind_in_truth(block: bytes) -> str | None:
+    """Say what a file is by its first bytes, where it is none of those that hold rows of text."""
+    start = block[:64].lstrip()
+    return next((what for mark, what in _BEGINNINGS.items() if start.lower().startswith(mark.lower())), None)
+
+
+def uncounted(split: str) -> NotPossible:
+    """Return the error of a part of a split that depends on how many rows there are."""
+    return NotPossible(
+        f"The rows of the split {split} could not be counted in time, which a share or a negative number of rows "
+        "needs.",
+        next_step=f"Give row numbers, as in {split}[:100000]. Nothing was started.",
+    )
 
 
 def unreadable(fault: object) -> UnreadableData:

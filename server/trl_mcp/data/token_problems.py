@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from trl_mcp.data.sample import SampledRow
+from trl_mcp.data.token_losses import Losses
 from trl_mcp.data.token_weighing import MeasuredRow, Weighed, is_untrained
 from trl_mcp.values import DataProblem, Severity
 
@@ -29,6 +30,11 @@ _INSTRUCT = (
     (r"(.*OLMo-2-[\w-]+)", r"\1-Instruct"),
     (r"(.*)[-_](?:Base|base|pt)", r"\1"),
 )
+_REFUSAL_MENDS = {
+    "loss.assistant_only": "Leave assistant_only_loss out; of prompt and completion only the completion is trained on.",
+    "tmpl.unknown_eos": "Name a token that the tokenizer knows, or leave eos_token out.",
+    "tmpl.path": "Name an instruct model of the same family, or leave chat_template_path out.",
+}
 _ENDS = {
     "qwen": "<|im_end|>",
     "smollm": "<|im_end|>",
@@ -115,11 +121,18 @@ def template_missing(facts: TokenFacts) -> DataProblem:
     )
 
 
+def refused_problem(code: str, words: str) -> DataProblem:
+    """Say that the trainer's config asks for what TRL refuses, and what to ask for instead."""
+    return DataProblem(code, Severity.ERROR, 0, (), f"{words}.", _REFUSAL_MENDS.get(code, ""))
+
+
 def find_problems(
-    facts: TokenFacts, weighed: Weighed, place: int, limits: Sequence[int | None]
+    facts: TokenFacts, weighed: Weighed, place: int, limits: Sequence[int | None], losses: Losses
 ) -> tuple[DataProblem, ...]:
     """Return what is wrong, the worst first; `place` says which of the max_lengths counts."""
-    found = [*_refused(weighed), *_template_problems(facts), *_loss_problems(facts)]
+    found = [*_refused(weighed), *_template_problems(facts), *_loss_problems(facts), *losses.problems()]
+    if facts.method == "ppo":
+        found += _no_room(facts, weighed)
     if facts.trains_on_rows:
         found += [
             *_length_problems(facts, weighed, place, limits),
@@ -203,13 +216,30 @@ def _loss_problems(facts: TokenFacts) -> Iterator[DataProblem]:
             ("can", "") if facts.assistant_only else ("cannot", ": TRL knows no training version of this template")
         )
         yield DataProblem(
-            "loss.assistant_only",
+            "loss.every_turn",
             Severity.INFO,
             0,
             (),
             f"Every turn is trained on, the user's too. assistant_only_loss {able} be used{why}.",
             'trainer_args=["assistant_only_loss=true"] trains on the answers alone.' if facts.assistant_only else "",
         )
+
+
+def _no_room(facts: TokenFacts, weighed: Weighed) -> Iterator[DataProblem]:
+    """Say which prompts PPO's job leaves out, for no answer fits behind them."""
+    count = weighed.dropped(0)
+    if not count:
+        return
+    every = count >= weighed.count(lambda row: not row.refused)
+    yield DataProblem(
+        "data.nonempty" if every else "data.len",
+        Severity.ERROR if every else Severity.WARNING,
+        count,
+        weighed.first(lambda row: bool(row.left) and row.left[0].fate > 0),
+        f"{_rows(count)} ({weighed.percent(count)} %) leave no room for an answer in the "
+        f"{facts.context_length or 1024} tokens that the model reads; the job leaves them out.",
+        "Give a smaller response_length, or shorten the prompts.",
+    )
 
 
 def _length_problems(

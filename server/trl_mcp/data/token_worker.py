@@ -31,6 +31,14 @@ class TokensOverrun(NotPossible):
     """Counting took too long or too much memory: a chat template or a row that would hold up a job as well."""
 
 
+class TokensRefused(NotPossible):
+    """The trainer's config asks for what TRL refuses; `code` names the check that finds it."""
+
+    def __init__(self, code: str, what: str) -> None:
+        super().__init__(what)
+        self.code = code
+
+
 class TokenWorker:
     """One process that counts tokens, asked one question at a time; an asynchronous context.
 
@@ -72,7 +80,8 @@ class TokenWorker:
         """Return the worker's answer to one request, within the time.
 
         Raises NotPossible where the environment cannot be made or is not ready in time, where the request cannot be
-        answered, and where the worker overruns or dies; it is then ended, and the next question starts another.
+        answered (TokensRefused where TRL would refuse it, too), and where the worker overruns or dies; it is then
+        ended, and the next question starts another.
         """
         with anyio.move_on_after(seconds):
             await self._environment()
@@ -150,6 +159,8 @@ class TokenWorker:
                 await self._end()
         if "overran" in answer:
             raise TokensOverrun(f"Tokens cannot be counted: {answer['error']}.", next_step=_TOO_LARGE)
+        if "refused" in answer:
+            raise TokensRefused(answer["refused"], answer["error"])
         if "error" in answer:
             raise NotPossible(f"Tokens cannot be counted: {answer['error']}.")
         return answer["answer"]

@@ -10,11 +10,12 @@ from typing import Any
 
 from trl_mcp.data.lengths import Lengths
 from trl_mcp.data.sample import SampledRow
-from trl_mcp.data.token_problems import TokenFacts, find_problems, template_missing
+from trl_mcp.data.token_losses import Losses
+from trl_mcp.data.token_problems import TokenFacts, find_problems, refused_problem, template_missing
 from trl_mcp.data.token_weighing import MeasuredRow, Weighed, weigh
-from trl_mcp.data.token_worker import TokenWorker
+from trl_mcp.data.token_worker import TokensOverrun, TokensRefused, TokenWorker
 from trl_mcp.errors import NotPossible
-from trl_mcp.values import TokenReport
+from trl_mcp.values import DataProblem, TokenReport
 
 LADDER = (256, 512, 1024, 2048, 4096)
 COVERED = 0.99
@@ -32,11 +33,13 @@ _READ = (
     "max_completion_length",
     "packing",
     "packing_strategy",
+    "response_length",
     "step_separator",
     "train_on_last_step_only",
     "truncation_mode",
 )
 _EXAMPLE_CHARACTERS = 4_000
+_LOOKED_AT_FOR_LOSSES = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,27 +91,47 @@ async def measure_tokens(
 ) -> Measurement:
     """Measure the sample, or as much of it as there is time for, and carry it over to the rows that `lengths` counts.
 
-    Raises NotPossible where nothing can be measured: the worker is not ready, the tokenizer cannot be opened, the
-    config asks for what TRL refuses, or the first rows already take too long.
+    Raises NotPossible where nothing can be measured: the worker is not ready, the tokenizer cannot be opened, or the
+    first rows already take too long.
     """
-    deadline = monotonic() + wishes.seconds
     config = {name: wishes.config[name] for name in _READ if wishes.config.get(name) is not None}
     asked: dict[str, Any] = {"folder": wishes.folder, "config": config, "method": wishes.method}
-    raw = await worker.ask("open", wishes.seconds, **asked)
-    facts = TokenFacts.of(raw, wishes.method, wishes.model, config, sample)
-    if facts.is_chat and not facts.has_template:
-        nothing = TokenReport(0, 0, 0, 0, 0, 0, 0.0, 0.0, 0, problems=(template_missing(facts),))
-        return Measurement(nothing, None, facts.context_length)
+    deadline = monotonic() + wishes.seconds
+    try:
+        raw = await worker.ask("open", wishes.seconds, **asked)
+        facts = TokenFacts.of(raw, wishes.method, wishes.model, config, sample)
+        if facts.is_chat and not facts.has_template:
+            return _hindered(template_missing(facts), facts.context_length)
+        return await _measurement(worker, asked, (wishes, facts), (sample, lengths), deadline)
+    except TokensRefused as refusal:
+        return _hindered(refused_problem(refusal.code, refusal.what))
+
+
+async def _measurement(
+    worker: TokenWorker,
+    asked: Mapping[str, Any],
+    about: tuple[TokenWishes, TokenFacts],
+    rows: tuple[Sequence[SampledRow], Lengths],
+    deadline: float,
+) -> Measurement:
+    (wishes, facts), (sample, lengths) = about, rows
     limits = _limits(wishes, facts)
-    measured = await _measure(worker, asked | {"limits": limits}, _spread(sample), deadline)
+    measured = await _measure(worker, {**asked, "limits": limits}, _spread(sample), deadline)
     weighed = weigh(measured, sample, lengths)
     place = _fitting_place(limits, weighed, facts)
+    losses = await _losses(worker, asked, measured)
     report = replace(
         _report(weighed, place, trains=facts.trains_on_rows),
         example=await _example(worker, asked, limits[place], measured),
-        problems=find_problems(facts, weighed, place, limits),
+        problems=find_problems(facts, weighed, place, limits, losses),
     )
     return Measurement(report, limits[place], facts.context_length)
+
+
+def _hindered(problem: DataProblem, context_length: int | None = None) -> Measurement:
+    """Return the measurement of nothing, with what stands in its way."""
+    nothing = TokenReport(0, 0, 0, 0, 0, 0, 0.0, 0.0, 0, problems=(problem,))
+    return Measurement(nothing, None, context_length)
 
 
 def _fitting(p99: int, context_length: int | None) -> int:
@@ -162,6 +185,19 @@ async def _measure(
         found += [MeasuredRow.of(row, answer) for row, answer in zip(batch, answers, strict=True)]
         took = max(monotonic() - began, 1e-3)
         size = max(1, min(_LARGEST_BATCH, 2 * size, math.ceil(size * _BATCH_S / took)))
+    return found
+
+
+async def _losses(worker: TokenWorker, asked: Mapping[str, Any], measured: Sequence[MeasuredRow]) -> Losses:
+    """Return what the chat template leaves out of the rows that were measured first, short and long ones alike."""
+    rows = [row.sampled for row in measured if not row.refused][:_LOOKED_AT_FOR_LOSSES]
+    try:
+        answers = await worker.ask("losses", _GRACE_S, **asked, rows=[row.row for row in rows])
+    except TokensOverrun:
+        return Losses(0)
+    found = Losses(len(rows))
+    for row, answer in zip(rows, answers, strict=True):
+        found.add(row.number, answer["lost"], answer["doubled"])
     return found
 
 

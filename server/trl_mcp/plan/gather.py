@@ -10,7 +10,7 @@ from pathlib import Path
 import anyio
 import anyio.to_thread
 
-from trl_mcp.data.sources import HubParquet
+from trl_mcp.data.sources import NamedFiles
 from trl_mcp.data.wishes import RowWishes, check_targets
 from trl_mcp.errors import HubUnreachable, InvalidArguments, NotFound
 from trl_mcp.hub.cache import cached_model_file
@@ -33,7 +33,7 @@ class Facts:
     """What was found. Revisions are commits; `others` are the reward models and the teacher by their id.
 
     `upload` is the local data file that a paid job needs on the Hub, `max_length` the one that the rows call for,
-    `parquet` what the job reads in place of a data set's own files.
+    `named` the files of a data set on the Hub that the job is to read.
     """
 
     model: ModelReport
@@ -43,7 +43,7 @@ class Facts:
     upload: Path | None
     upload_name: str | None
     max_length: int | None = None
-    parquet: HubParquet | None = None
+    named: NamedFiles | None = None
     others: Mapping[str, ModelReport] = field(default_factory=dict[str, ModelReport])
     findings: tuple[Finding, ...] = ()
 
@@ -90,7 +90,7 @@ async def gather(recipe: Recipe, place: Place, gathering: Gathering) -> Facts:
         upload=upload,
         upload_name=await anyio.to_thread.run_sync(_content_name, upload) if upload else None,
         max_length=looked.max_length,
-        parquet=looked.parquet,
+        named=looked.named,
         others={reference.id: reports[reference] for reference in references if reference != recipe.model},
         findings=(*asking.findings, *looked.findings, *_assumed_length(recipe, looked)),
     )

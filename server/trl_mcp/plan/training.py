@@ -128,9 +128,9 @@ def _whereabouts(facts: Facts, place: Place, repo: OutputRepo | None, key: str) 
     }
     if repo is not None:
         values |= {"output_repo": repo.id, "private": place.private, "overwrite": is_foreign(repo, key)}
-    if facts.parquet is not None:
-        files = {split: list(paths) for split, paths in facts.parquet.files.items()}
-        values |= {"dataset_revision": facts.parquet.revision, "dataset_parquet": files}
+    if facts.named is not None:
+        files = {split: list(paths) for split, paths in facts.named.files.items()}
+        values |= {"dataset_revision": facts.named.revision, "dataset_files": files}
     if facts.upload_name is not None:
         values |= {"dataset": data_repo(place.namespace), "dataset_file": facts.upload_name}
     return values

@@ -1,0 +1,152 @@
+"""Plain text, summaries, translations, categories and exams."""
+
+from collections.abc import Callable
+
+from tests.data.popular.words import Row, about, ask, say, think
+
+CHOICES = ["two doors", "three doors", "no doors", "many doors"]
+
+TEXTS: dict[str, Callable[[int], Row]] = {
+    "abisee/cnn_dailymail": lambda n: {"article": f"{about(n)} {think(n)}", "highlights": say(n), "id": f"{n:040x}"},
+    "EdinburghNLP/xsum": lambda n: {"document": f"{about(n)} {think(n)}", "summary": say(n), "id": str(n)},
+    "knkarthick/samsum": lambda n: {
+        "id": f"1381{n}",
+        "dialogue": f"Ann: {ask(n)}\r\nBob: {think(n)}",
+        "summary": say(n),
+    },
+    "knkarthick/dialogsum": lambda n: {
+        "id": f"train_{n}",
+        "dialogue": f"#Person1#: {ask(n)}\n#Person2#: {think(n)}",
+        "summary": say(n),
+        "topic": "counting doors",
+    },
+    "stanfordnlp/imdb": lambda n: {"text": f"A film about doors, number {n}, and a long one.", "label": n % 2},
+    "fancyzhx/ag_news": lambda n: {"text": f"{about(n)} {say(n)}", "label": n},
+    "Salesforce/wikitext": lambda n: {"text": ["", " = Doors = \n", about(1), about(2)][n]},
+    "roneneldan/TinyStories": lambda n: {"text": f"Once upon a time there was a house. {about(n)}"},
+    "Skylion007/openwebtext": lambda n: {"text": f"{about(n)}\n\n{think(n)}"},
+    "HuggingFaceFW/fineweb": lambda n: {
+        "text": f"{about(n)}\n\n{think(n)}",
+        "id": f"<urn:uuid:{n}>",
+        "dump": "CC-MAIN-2013-20",
+        "url": f"https://example.org/{n}",
+        "date": "2013-05-18T07:24:47Z",
+        "file_path": "s3://a/b.warc.gz",
+        "language": "en",
+        "language_score": 0.97,
+        "token_count": 40,
+    },
+    "bigcode/the-stack": lambda n: {
+        "hexsha": f"{n:040x}",
+        "size": 120,
+        "ext": "py",
+        "lang": "Python",
+        "max_stars_repo_path": "a/b.py",
+        "max_stars_repo_name": "town/doors",
+        "max_stars_repo_licenses": ["MIT"],
+        "max_stars_count": None,
+        "content": f"def doors(street):\n    return street + {n}\n",
+        "avg_line_length": 21.5,
+        "max_line_length": 30,
+        "alphanum_fraction": 0.7,
+    },
+    "wikimedia/wikipedia": lambda n: {
+        "id": str(n),
+        "url": f"https://example.org/{n}",
+        "title": "Doors of towns",
+        "text": f"{about(n)} {say(n)}",
+    },
+    "allenai/c4": lambda n: {
+        "text": f"{about(n)} {say(n)}",
+        "timestamp": "2019-04-25T12:57:54Z",
+        "url": f"https://example.org/{n}",
+    },
+    "Helsinki-NLP/opus-100": lambda n: {
+        "translation": {"de": f"Das Haus {n} hat Türen.", "en": f"House {n} has doors."}
+    },
+    "wmt/wmt19 as columns": lambda n: {"de": f"Das Haus {n} hat viele Türen.", "en": f"House {n} has many doors."},
+    "cais/mmlu": lambda n: {"question": ask(n), "subject": "houses", "choices": CHOICES, "answer": n % 4},
+    "lucasmccabe/logiqa": lambda n: {"context": about(n), "query": ask(n), "options": CHOICES, "correct_option": n % 4},
+    "allenai/ai2_arc": lambda n: {
+        "id": f"Mercury_{n}",
+        "question": ask(n),
+        "choices": {"text": CHOICES, "label": ["A", "B", "C", "D"]},
+        "answerKey": "ABCD"[n % 4],
+    },
+    "deepmind/aqua_rat": lambda n: {
+        "question": ask(n),
+        "options": ["A)21", "B)21.5", "C)22", "D)22.5", "E)23"],
+        "rationale": think(n),
+        "correct": "ABCDE"[n % 5],
+    },
+    "google/boolq": lambda n: {"question": ask(n), "answer": n % 2 == 0, "passage": about(n)},
+    "openlifescienceai/medmcqa": lambda n: {
+        "id": f"id-{n}",
+        "question": ask(n),
+        "opa": "Two small doors",
+        "opb": "Three doors",
+        "opc": "None",
+        "opd": "Many",
+        "cop": n % 4,
+        "choice_type": "single",
+        "exp": think(n),
+        "subject_name": "Anatomy",
+        "topic_name": "Urinary tract",
+    },
+    "GBaker/MedQA-USMLE-4-options": lambda n: {
+        "question": ask(n),
+        "answer": f"{n + 2} doors",
+        "options": {"A": "two", "B": "three", "C": "four", "D": "five"},
+        "meta_info": "step1",
+        "answer_idx": "ABCD"[n % 4],
+        "metamap_phrases": ["house", "doors"],
+    },
+    "tau/commonsense_qa": lambda n: {
+        "id": f"{n:032x}",
+        "question": ask(n),
+        "question_concept": "doors",
+        "choices": {"label": ["A", "B", "C", "D"], "text": CHOICES},
+        "answerKey": "ABCD"[n % 4],
+    },
+    "allenai/openbookqa": lambda n: {
+        "id": f"7-{n}",
+        "question_stem": ask(n),
+        "choices": {"text": CHOICES, "label": ["A", "B", "C", "D"]},
+        "answerKey": "ABCD"[n % 4],
+    },
+    "allenai/sciq": lambda n: {
+        "question": ask(n),
+        "distractor3": "no doors",
+        "distractor1": "one door",
+        "distractor2": "many doors",
+        "correct_answer": f"{n + 2} doors",
+        "support": about(n),
+    },
+    "mandarjoshi/trivia_qa": lambda n: {
+        "question": ask(n),
+        "question_id": f"tc_{n}",
+        "question_source": "http://example.org/",
+        "entity_pages": {"title": [], "wiki_context": []},
+        "search_results": {"title": ["Doors"], "search_context": [about(n)]},
+        "answer": {
+            "aliases": [f"{n + 2}"],
+            "normalized_aliases": [f"{n + 2}"],
+            "type": "Numerical",
+            "value": f"{n + 2}",
+        },
+    },
+    "ccdv/arxiv-summarization": lambda n: {"article": f"{about(n)} {think(n)}", "abstract": say(n)},
+    "FiscalNote/billsum": lambda n: {
+        "text": f"{about(n)} {think(n)}",
+        "summary": say(n),
+        "title": f"An act about house {n}",
+    },
+    "bitext/customer-support": lambda n: {
+        "flags": "BQZ",
+        "instruction": ask(n),
+        "category": "ORDER",
+        "intent": "count_doors",
+        "response": say(n),
+    },
+    "takala/financial_phrasebank": lambda n: {"sentence": say(n), "label": n % 3},
+}
