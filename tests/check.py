@@ -20,8 +20,9 @@ PINS = ("sft", "ppo", "prm")
 def steps(fast: bool) -> dict[str, list[str]]:
     """Return every step by name, in the order they run."""
     python = sys.executable
-    # A file's tests share what they have made, and much of their time is waiting for jobs.
-    pytest = [python, "-m", "pytest", "-q", "-n", "auto", "--dist", "loadfile"]
+    # A file's tests share what they have made. Their order is tests/conftest.py's, and part of their time is waiting.
+    workers = str((os.cpu_count() or 1) + 1)
+    pytest = [python, "-m", "pytest", "-q", "-n", workers, "--dist", "loadfile", "--no-loadscope-reorder"]
     formatting = ["ruff", "format", *(["--check"] if "CI" in os.environ else []), "."]
     checks = {
         "format": formatting,

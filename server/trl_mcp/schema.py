@@ -6,6 +6,7 @@ Clients break on $ref, anyOf, null, const, formats and titles in different ways,
 import difflib
 import json
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Annotated, Any, TypeVar, cast
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, WithJsonSchema
@@ -31,6 +32,7 @@ class Result(BaseModel):
 ArgumentsT = TypeVar("ArgumentsT", bound=Arguments)
 
 
+@cache
 def portable_schema(model: type[BaseModel], mode: str = "validation") -> dict[str, Any]:
     """Return the JSON schema of a model in the subset every client understands."""
     schema = model.model_json_schema(mode="serialization" if mode == "serialization" else "validation")

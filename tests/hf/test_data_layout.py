@@ -82,7 +82,7 @@ def check(paths: list[str], patterns: dict[str, list[str]] | None) -> None:
         assert found == expected
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(FILES | SHARDS, min_size=1, max_size=6).map(possible))
 @example(["data/train-00000-of-00001.parquet", "data/odd-00000-of-00001.parquet", "test.parquet"])
 @example(["train.csv", "README.md", "config.json"])
@@ -91,7 +91,7 @@ def test_splits_by_names_are_those_of_the_library(paths: list[str]) -> None:
     check(paths, None)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(FILES, min_size=1, max_size=6).map(possible), st.lists(GLOBS, min_size=1, max_size=2))
 def test_patterns_match_what_the_library_matches(paths: list[str], globs: list[str]) -> None:
     check(paths, {"train": globs})

@@ -40,6 +40,9 @@ def test_what_is_no_script_is_told(value: str) -> None:
         hf_transport.decode({"UVSCRIPT_GZ_B64": value})
 
 
-def test_different_scripts_are_unpacked_to_different_folders() -> None:
-    assert hf_transport.folder("a") != hf_transport.folder("b")
-    assert hf_transport.folder("a").startswith("/tmp/")
+def test_scripts_with_different_headers_are_unpacked_to_different_folders() -> None:
+    other = HEADER.replace("dependencies = []", 'dependencies = ["trl"]')
+    assert other != HEADER
+    assert hf_transport.folder(f"{HEADER}a") == hf_transport.folder(f"{HEADER}b")
+    assert hf_transport.folder(f"{HEADER}a") != hf_transport.folder(f"{other}a")
+    assert hf_transport.folder(HEADER).startswith("/tmp/")

@@ -55,6 +55,10 @@ class Agent:
         steps = (line.split("  ") for line in lines if "  loss " in line)
         return {int(parts[0].split()[1].split("/")[0]): parts[1] for parts in steps}
 
+    async def loss_numbers(self, job_id: str) -> dict[int, float]:
+        """Return the loss by step; sums of floats may differ in their last digits from one run to the next."""
+        return {step: float(text.removeprefix("loss ")) for step, text in (await self.losses(job_id)).items()}
+
     async def samples(self, job_id: str) -> list[Answers]:
         lines = (await self.call("job_logs", job_id=job_id, show="samples", lines=1000))["lines"]
         return [json.loads(line) for line in lines]

@@ -11,6 +11,7 @@ import pytest
 
 from tests.hub import EmulatedHub, RunOptions
 from tests.story.agent import Answers, connected
+from tests.story.conftest import home_beside
 from tests.templates.gguf_runs import GgufRuns
 from tests.templates.job_runs import JobRuns
 from trl_mcp import environments
@@ -107,7 +108,7 @@ async def test_files_are_pushed_to_a_repository_from_which_ollama_runs_them(
     story_environ: Mapping[str, str], taught: Answers, gguf_python: str, job_env: dict[str, str], tmp_path: Path
 ) -> None:
     with EmulatedHub.start(tmp_path / "hub", options=RunOptions(job_env=job_env)) as hub:
-        home = {"TRL_MCP_HOME": str(tmp_path / "home"), "HF_HOME": str(tmp_path / "hf")}
+        home = {"TRL_MCP_HOME": home_beside(story_environ, tmp_path / "home"), "HF_HOME": str(tmp_path / "hf")}
         kept = {name: value for name, value in story_environ.items() if name != "HF_HUB_OFFLINE"}
         online = {**kept, **home, "HF_ENDPOINT": hub.endpoint, "HF_TOKEN": hub.tokens["alice"]}
         async with connected(story_environ) as agent:

@@ -1,6 +1,6 @@
 """What the tests of the templates share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import pytest
@@ -11,15 +11,17 @@ from tests.templates.lessons import CODES, QUICK, chats, lesson, without_samples
 
 
 @pytest.fixture(scope="session")
-def job_runs(training_python: str, tmp_path_factory: pytest.TempPathFactory) -> JobRuns:
-    """Return what runs templates, each in a folder of its own."""
-    return JobRuns(training_python, tmp_path_factory)
+def job_runs(training_python: str, tmp_path_factory: pytest.TempPathFactory) -> Generator[JobRuns]:
+    """What runs templates, each in a folder of its own."""
+    with JobRuns(training_python, tmp_path_factory) as runs:
+        yield runs
 
 
 @pytest.fixture(scope="session")
-def gguf_runs(pinned_python: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory) -> GgufRuns:
-    """Return what runs conversions."""
-    return GgufRuns(JobRuns(pinned_python("convert_gguf"), tmp_path_factory))
+def gguf_runs(pinned_python: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory) -> Generator[GgufRuns]:
+    """What runs conversions."""
+    with JobRuns(pinned_python("convert_gguf"), tmp_path_factory) as runs:
+        yield GgufRuns(runs)
 
 
 @pytest.fixture(scope="session")

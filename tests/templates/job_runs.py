@@ -6,17 +6,19 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from textwrap import dedent
-from typing import Any
+from typing import IO, Any, Self
 
 import pytest
 
 from tests.templates.job_modules import TEMPLATES
+from tests.templates.warm_start import PASSED_ON, Process, WarmPython, can_be_forked
 
 TAG = "test-tag"
-PASSED_ON = ("PATH", "HOME", "TMPDIR", "LANG")
+Start = Callable[[list[str], Path, dict[str, str], IO[bytes]], Process]
 Line = dict[str, Any]
 
 
@@ -36,16 +38,14 @@ def write_recipe(template: Path, changes: dict[str, Any]) -> None:
 class Job:
     """One process that runs a template, and the progress lines that it prints."""
 
-    def __init__(self, command: list[str], folder: Path, environment: dict[str, str]) -> None:
+    def __init__(self, start: Start, script: Path, folder: Path, environment: dict[str, str]) -> None:
         """Start the process."""
         self.output = Path(environment["TRL_MCP_OUTPUT"])
         self.log = folder / "stderr.txt"
         self.printed: list[str] = []
         self.lines: list[Line] = []
-        with self.log.open("w", encoding="utf-8") as errors:
-            self.process = subprocess.Popen(
-                command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=errors, text=True
-            )
+        with self.log.open("wb") as errors:
+            self.process = start([str(script)], folder, environment, errors)
 
     def read(self) -> Line | None:
         """Return the next progress line; None at the end."""
@@ -91,12 +91,22 @@ class Job:
 
 
 class JobRuns:
-    """Starts jobs with the interpreter of a training environment."""
+    """Starts jobs with the interpreter of a training environment; in a `with` block they find torch loaded."""
 
     def __init__(self, python: str, folders: pytest.TempPathFactory) -> None:
         """Keep the interpreter and the maker of folders."""
         self.python = python
         self.folders = folders
+        self._warm: WarmPython | None = None
+
+    def __enter__(self) -> Self:
+        self._warm = WarmPython(self.python)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._warm is not None:
+            self._warm.close()
+            self._warm = None
 
     def start(
         self,
@@ -115,15 +125,27 @@ class JobRuns:
         places = {"TRL_MCP_OUTPUT": str(folder / "output"), "TRL_MCP_RUN_FOLDER": str(run_folder or folder / "run")}
         wanted = self.environment(folder) | places | dict(variables or {})
         given = {name: value for name, value in wanted.items() if value}
-        return Job([self.python, str(copy / f"{template}.py")], folder, given)
+        return Job(self._process, copy / f"{template}.py", folder, given)
 
     def program(self, code: str, folder: Path, *arguments: str, variables: Mapping[str, str] | None = None) -> Any:
         """Run a program in the training environment; return the JSON value of the last line it prints."""
         environment = self.environment(folder) | dict(variables or {})
-        command = [self.python, "-c", dedent(code), *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-        assert done.returncode == 0, done.stderr[-3000:]
-        return json.loads(done.stdout.splitlines()[-1])
+        with tempfile.TemporaryFile() as errors:
+            process = self._process(["-c", dedent(code), *arguments], Path.cwd(), environment, errors)
+            assert process.stdout is not None
+            with process.stdout as printed:
+                lines = printed.read().splitlines()
+            code_at_end = process.wait()
+            errors.seek(0)
+            assert code_at_end == 0, errors.read().decode()[-3000:]
+        return json.loads(lines[-1])
+
+    def _process(self, arguments: list[str], folder: Path, environment: dict[str, str], errors: IO[bytes]) -> Process:
+        """Start a file or, behind `-c`, code."""
+        if self._warm is not None and can_be_forked(environment):
+            return self._warm.start(arguments, folder, environment, errors)
+        command = [self.python, *arguments]
+        return subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=errors, text=True)
 
     def environment(self, folder: Path) -> dict[str, str]:
         """Return an environment without a network, and with as many threads as tiny models are fastest with."""

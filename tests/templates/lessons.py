@@ -1,9 +1,11 @@
 """What tiny models are taught in tests: the codes of ten items, in one wording or in another."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 CODES = {f"What is the code of item {item}?": f"The code is {item * 7 % 100}." for item in range(10)}
 OTHER_CODES = {question: answer.replace("The code is", "It is") for question, answer in CODES.items()}
@@ -48,6 +50,14 @@ def lesson(model: Path | str, dataset: Path, config: dict[str, Any], **changes: 
     """Return the changes that make a template train this model on this file, by full fine-tuning or as `changes` say."""
     base = {"model": str(model), "dataset": str(dataset), "dataset_split": "train", "tuning": "full", "lora": None}
     return base | {"config": config} | changes
+
+
+def goes_on(resumed: Mapping[int, float], unbroken: Mapping[int, float], after: int) -> bool:
+    """Whether a run that goes on behind a step has the losses of an unbroken one.
+
+    Sums of floats may differ in their last digits with where the system has put them in memory.
+    """
+    return resumed == pytest.approx({step: loss for step, loss in unbroken.items() if step > after}, rel=0.02)
 
 
 def without_samples(templates: Path) -> None:

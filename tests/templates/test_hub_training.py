@@ -12,6 +12,7 @@ import pytest
 from tests.hub import EmulatedHub, Fault
 from tests.templates.hub_runs import LORA, OUTPUT, RUN_KEY, HubRuns, chat_lines, impatient
 from tests.templates.job_runs import Job, JobRuns
+from tests.templates.lessons import goes_on
 
 pytestmark = [pytest.mark.training, pytest.mark.timeout(150)]
 
@@ -133,7 +134,7 @@ def test_a_killed_run_goes_on_elsewhere_from_the_repository(hub_runs: HubRuns, u
     resumed = hub_runs.start(hub_recipe(40))
     assert resumed.finish() == 0, resumed.errors()
     assert resumed.of_kind("start")[1]["resume_step"] == kept
-    assert resumed.losses() == {step: loss for step, loss in unbroken.items() if step > kept}
+    assert goes_on(resumed.losses(), unbroken, kept)
     assert not any(name.startswith("last-checkpoint/") for name in hub_runs.hub.list_files(OUTPUT))
     assert "adapter_model.safetensors" in hub_runs.hub.list_files(OUTPUT)
 
@@ -151,4 +152,4 @@ def test_a_stopped_run_goes_on_from_its_folder_on_another_path(
     resumed = hub_runs.start(hub_recipe(40), RUN_FOLDER=str(moved), WORK_FOLDER=str(tmp_path / "other"))
     assert resumed.finish() == 0, resumed.errors()
     assert resumed.of_kind("start")[1]["resume_step"] == reached >= 7
-    assert resumed.losses() == {step: loss for step, loss in unbroken.items() if step > reached}
+    assert goes_on(resumed.losses(), unbroken, reached)

@@ -1,7 +1,6 @@
 """Language models as judges: what they are asked, what is made of what they say, and trainings that go by it."""
 
 import json
-import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +25,7 @@ GROUPS = {"per_device_train_batch_size": 32, "num_generations": 8, "max_completi
 TWINS = {"per_device_train_batch_size": 32, "max_new_tokens": 8, "max_length": 128, "logging_steps": 1}
 METHODS: dict[str, dict[str, Any]] = {"grpo": GROUPS, "rloo": GROUPS, "online_dpo": TWINS}
 SCORE = {"grpo": "reward", "rloo": "reward", "online_dpo": "objective/scores"}
+FIRST_WAIT_S = judge.JUDGE_FIRST_WAIT_S / 10
 training = [pytest.mark.training, pytest.mark.timeout(300)]
 
 
@@ -80,6 +80,16 @@ def test_a_judge_is_shown_the_whole_conversation() -> None:
     assert "question\nsystem: Be brief.\nuser: 2 + 2?\n" in question["content"]
 
 
+def impatient(templates: Path) -> None:
+    """Change a copy of the templates to wait a tenth as long before a judge is asked again, and to show no samples."""
+    module = templates / "_job" / "rewards_judge.py"
+    text = module.read_text(encoding="utf-8")
+    was = f"JUDGE_FIRST_WAIT_S = {judge.JUDGE_FIRST_WAIT_S}"
+    assert was in text
+    module.write_text(text.replace(was, f"JUDGE_FIRST_WAIT_S = {FIRST_WAIT_S}"), encoding="utf-8")
+    without_samples(templates)
+
+
 @dataclass
 class Bench:
     """A Hub whose one served model is a judge, and what runs programs and jobs that ask it as alice."""
@@ -99,7 +109,9 @@ class Bench:
             import json, sys
             sys.path.insert(0, sys.argv[1])
             from _job.rewards_code import RewardError
+            from _job import rewards_judge
             from _job.rewards_judge import JudgeReward
+            rewards_judge.JUDGE_FIRST_WAIT_S = float(sys.argv[3])
             answers, calls, entry = json.loads(sys.argv[2])
             judge, scores, error = JudgeReward(entry), [], ""
             try:
@@ -111,14 +123,15 @@ class Bench:
             print(json.dumps({"scores": scores, "calls": judge.calls, "failures": judge.failures, "error": error}))
         """
         given = json.dumps([answers, calls, {"name": NAME} | entry])
-        return self.runs.program(code, self.folder, str(TEMPLATES), given, variables=self.variables())
+        folder, wait = str(TEMPLATES), str(FIRST_WAIT_S)
+        return self.runs.program(code, self.folder, folder, given, wait, variables=self.variables())
 
     def start(self, method: str, model: Path, data: Path, config: dict[str, Any], **entry: Any) -> Job:
         """Start a training that goes by the judge."""
         wanted = {"name": NAME, "kind": "judge", "weight": None, "revision": None} | entry
         changes = lesson(model, data, METHODS[method] | config, dataset_config=None, columns={}, rewards=[wanted])
         given = changes | {"reward_code": None}
-        return self.runs.start(method, given, edit=without_samples, variables=self.variables())
+        return self.runs.start(method, given, edit=impatient, variables=self.variables())
 
 
 @pytest.fixture
@@ -198,14 +211,14 @@ def test_what_cannot_be_read_is_an_answer_without_a_score(bench: Bench) -> None:
 def test_a_judge_that_fails_every_time_is_given_up_in_seconds(bench: Bench) -> None:
     bench.hub.serve_model("acme/judge", scoring(share_of_digits))
     bench.hub.faults.add(Fault(path=ROUTER, status=500, times=1000))
-    began = time.monotonic()
     found = bench.ask(["1a"] * 64)
-    assert time.monotonic() - began < 60
     assert found["scores"] == []
     assert "64 of the last 64 answers got no score" in found["error"]
     assert f"{NAME}: a call failed (500)" in found["error"]
     # A little more than half of them, four times each, and those that were under way then.
     assert found["calls"] <= (33 + 8) * 4
+    waits = [judge.JUDGE_FIRST_WAIT_S * judge.JUDGE_WAIT_GROWTH**growth for growth in range(judge.JUDGE_TRIES - 1)]
+    assert found["calls"] / judge.JUDGE_TRIES / judge.JUDGE_CALLS_AT_ONCE * sum(waits) < 60
 
 
 @pytest.mark.training

@@ -3,7 +3,7 @@
 import random
 import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +28,10 @@ PPO = {
 
 
 @pytest.fixture(scope="module")
-def ppo_runs(pinned_python: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory) -> JobRuns:
-    """Return what runs templates with the packages that ppo pins."""
-    return JobRuns(pinned_python("ppo"), tmp_path_factory)
+def ppo_runs(pinned_python: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory) -> Generator[JobRuns]:
+    """What runs templates with the packages that ppo pins."""
+    with JobRuns(pinned_python("ppo"), tmp_path_factory) as runs:
+        yield runs
 
 
 @pytest.fixture(scope="module")

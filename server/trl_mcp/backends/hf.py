@@ -33,7 +33,7 @@ from trl_mcp.schema import did_you_mean, shorten
 from trl_mcp.values import DaySpending, Flavor, GpuUse, ToolName, call
 
 _METRICS_S = 2.0
-_RECOUNT_S = 5.0
+_RECOUNT_S = 10.0
 _LISTED_POLL_S = 0.2
 # No namespace has such a name.
 _BUDGET = "budget of the day"

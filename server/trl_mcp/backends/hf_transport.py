@@ -8,14 +8,14 @@ import zlib
 from collections.abc import Mapping
 from contextlib import suppress
 
-from trl_mcp.environments import read_header
+from trl_mcp.environments import read_header, write_header
 from trl_mcp.errors import InvalidArguments, NotPossible
 from trl_mcp.render.script import read_run
 
 VARIABLE = "UVSCRIPT_GZ_B64"
 MOST_CHARACTERS = 100_000  # Linux takes 131,071 bytes in one variable, its name included
 _MOST_BYTES = 8_000_000
-# A folder per script: uv keeps one environment per path of a script.
+# A folder per header: uv keeps one environment per path of a script.
 _UNPACK = f'd="$1" f="$1/$2.py"; shift 2; mkdir -p "$d" && printf %s "${VARIABLE}" | base64 -d | gzip -d > "$f"'
 _RUN = 'exec uv run "$f" "$@"'
 # An image of the caller's may lack uv; pip, which most have, brings it, beside what the system manages.
@@ -27,8 +27,9 @@ _RUN_IN_IMAGE = 'exec python3 "$f" "$@"'
 
 
 def folder(script: str) -> str:
-    """Return the folder that a script is unpacked to in its job."""
-    return f"/tmp/{hashlib.sha256(script.encode()).hexdigest()[:12]}"  # noqa: S108 # of a machine that runs this only
+    """Return the folder that a script is unpacked to in its job: one for all that ask for the same packages."""
+    header = write_header(read_header(script))
+    return f"/tmp/{hashlib.sha256(header.encode()).hexdigest()[:12]}"  # noqa: S108 # of a machine that runs this only
 
 
 def command(script: str, method: str, arguments: tuple[str, ...] = (), image: str = "") -> list[str]:

@@ -3,6 +3,7 @@
 import ast
 import re
 from collections.abc import Mapping, Sequence
+from functools import cache, lru_cache
 from typing import cast
 
 from trl_mcp.environments import write_header
@@ -126,6 +127,8 @@ def _without_run(source: str) -> str:
         return source
 
 
+# A script is read several times on its way, and parsing one of four thousand lines takes a tenth of a second.
+@lru_cache(16)
 def _run_assignment(script: str) -> ast.Assign:
     for node in ast.parse(script).body:
         if isinstance(node, ast.Assign) and [ast.unparse(target) for target in node.targets] == ["RUN"]:
@@ -133,6 +136,7 @@ def _run_assignment(script: str) -> ast.Assign:
     raise ValueError("the script has no RUN literal")
 
 
+@cache
 def _without_docstring(source: str) -> str:
     """Return a module's text after its docstring, whose first line becomes the comment that heads the section."""
     tree = ast.parse(source)
