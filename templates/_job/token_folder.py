@@ -107,7 +107,7 @@ def shipped_training_template(template: str) -> str | None:
 def tokenizer_facts(folder: Path, tokenizer: Any, training: str | None) -> dict[str, Any]:
     """Return what can be said of the tokenizer and its chat template without any row."""
     template = default_template(tokenizer)
-    config = read_settings(folder / "config.json")
+    config = model_config(folder)
     end = end_of_turn(tokenizer) if template else None
     own_ends = read_settings(folder / "generation_config.json").get("eos_token_id", config.get("eos_token_id"))
     ends = own_ends if isinstance(own_ends, list) else [own_ends]
@@ -133,6 +133,12 @@ def read_settings(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def model_config(folder: Path) -> dict[str, Any]:
+    """Return the config of the model in a folder; of an adapter that of its base, where that is a folder too."""
+    base = read_settings(folder / "adapter_config.json").get("base_model_name_or_path")
+    return read_settings(folder / "config.json") or (read_settings(Path(str(base)) / "config.json") if base else {})
 
 
 def model_positions(config: dict[str, Any]) -> int | None:

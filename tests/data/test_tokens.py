@@ -141,6 +141,15 @@ async def test_the_default_length_covers_99_of_100_rows_and_never_exceeds_the_mo
     assert measured.report.truncated_pct == 100
 
 
+async def test_an_adapter_reads_as_many_tokens_as_its_base(worker: TokenWorker, tmp_path: Path) -> None:
+    base, adapter = tmp_path / "base", make_tokenizer(tmp_path / "adapter", "bpe")
+    base.mkdir()
+    (base / "config.json").write_text('{"model_type": "qwen3", "max_position_embeddings": 300}', encoding="utf-8")
+    (adapter / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": str(base)}), encoding="utf-8")
+    measured = await measure(worker, adapter, [{"text": "x " * 3000}])
+    assert (measured.max_length, measured.context_length) == (300, 300)
+
+
 async def test_rows_that_max_length_cuts_or_drops_are_counted_and_named(worker: TokenWorker, tmp_path: Path) -> None:
     folder = make_tokenizer(tmp_path / "model", "bpe", CHATML, eos="<|im_end|>")
     rows = [pair("one?", "two")] * 8 + [pair("long " * 200, "lost"), pair("short", "long " * 200)]

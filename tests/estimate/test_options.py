@@ -67,6 +67,16 @@ def test_the_presets_of_trl_jobs_fit_the_card_they_are_shipped_for(
     assert option(shape(name), asked, A100, "lora" if adapter else "full").verdict == "fits"
 
 
+def test_checkpoints_cost_time_as_often_as_they_are_asked_for() -> None:
+    saving: list[float] = []
+    for asked in ({"checkpoints": 0}, {}, {"checkpoints": 50}, {"checkpoints": 50, "save_only_model": True}):
+        taken = option(shape("qwen3-8b"), job(rows=20_000, **asked), A100, "full").duration
+        assert taken is not None
+        saving.append(taken.saving)
+    never, by_clock, often, often_but_small = saving
+    assert never < by_clock < often_but_small < often
+
+
 def test_these_are_all_presets_there_are() -> None:
     if not PRESETS.exists():
         pytest.skip("the list of presets is not here")

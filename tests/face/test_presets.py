@@ -45,6 +45,7 @@ WRITTEN_OUT: dict[str, Any] = {
         "gradient_accumulation_steps": 2,
         "packing": True,
         "lora_r": 8,
+        "lora_dropout": 0.05,
         "report_to": "none",
     },
 }

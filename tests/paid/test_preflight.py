@@ -20,6 +20,12 @@ FIRES: dict[str, dict[str, Any]] = {
     "model.exists": {"model": "alice/gguf"},
     "model.trainable": {"model": "alice/few-bits", "tuning": "full", "hardware": "l4x1", "timeout": "1h"},
     "model.encoder": {"model": "alice/encoder", "hardware": "l4x1", "timeout": "1h"},
+    "lora.experts": {
+        "model": "alice/experts",
+        "trainer_args": ["lora_dropout=0.1"],
+        "hardware": "l4x1",
+        "timeout": "1h",
+    },
     "model.context": STORED | {"max_length": 50_000, "hardware": "l4x1", "timeout": "9h"},
     "model.base": {"method": "dpo", "dataset": "alice/pairs"},
     "model.licence": {"model": "alice/no-derivatives", "private": False},
@@ -48,6 +54,8 @@ def repositories(hub: EmulatedHub) -> None:
     hub.add_repo("alice/few-bits", stored | {"config.json": json.dumps(few_bits)})
     encoder = json.loads(stored["config.json"]) | {"model_type": "bert", "architectures": ["BertForMaskedLM"]}
     hub.add_repo("alice/encoder", stored | {"config.json": json.dumps(encoder)})
+    experts = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 512, "model_type": "qwen3_moe"}
+    hub.add_repo("alice/experts", stored | {"config.json": json.dumps(json.loads(stored["config.json"]) | experts)})
     unknown = json.loads(stored["config.json"]) | {"architectures": ["OPTForCausalLM"]}
     hub.add_repo("alice/unconvertible", stored | {"config.json": json.dumps(unknown)})
     hub.add_repo("alice/gguf", {"config.json": '{"model_type": "qwen3"}', "model-Q4_K_M.gguf": "GGUF"})

@@ -15,7 +15,7 @@ from trl_mcp.recipes.recipe import Asked, make_recipe
 
 def work(name: str = "qwen3-0.6b", tuning: str = "lora", rows: int = 1000) -> Workload:
     recipe = make_recipe(Asked(method="sft", model="a/b", dataset="a/c", tuning=tuning, max_length=512))
-    return Workload(recipe, Shapes(shape(name)), stated_size(rows, 200))
+    return Workload(recipe, Shapes(shape(name)), stated_size(rows, 200, recipe))
 
 
 @pytest.mark.parametrize("gpus", [0, 1])

@@ -93,8 +93,8 @@ def index_of(wheels: Sequence[Wheel], folder: Path) -> str:
 
 
 @pytest.fixture
-def training(tiny_model: str, tmp_path: Path) -> Answers:
-    """Arguments of a training that learns ten answers by heart in some seconds."""
+def training(tiny_model: str, tmp_path: Path, request: pytest.FixtureRequest) -> Answers:
+    """Arguments of a training that learns ten answers by heart in some seconds; each test's is a run of its own."""
     return {
         "method": "sft",
         "model": tiny_model,
@@ -104,5 +104,5 @@ def training(tiny_model: str, tmp_path: Path) -> Answers:
         "learning_rate": 5e-3,
         "batch_size": 16,
         "max_length": 128,
-        "trainer_args": ["max_steps=150", "warmup_steps=10", "logging_steps=1"],
+        "trainer_args": ["max_steps=150", "warmup_steps=10", "logging_steps=1", f"run_name={request.node.name}"],
     }

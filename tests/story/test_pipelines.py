@@ -120,3 +120,5 @@ async def test_a_failed_job_has_no_model_to_build_on(
         assert status["stage"] == "CANCELED"
         with pytest.raises(AssertionError, match="ended as CANCELED; its model is not finished"):
             await agent.call("submit_training", **preference(job["job_id"], pairs))
+        with pytest.raises(AssertionError, match="ended as CANCELED; its model is not finished"):
+            await agent.call("validate_dataset", dataset=pairs, model=job["job_id"])

@@ -41,6 +41,7 @@ class Job:
     `longest`. `batch_size` counts rows (prompts, where the method generates) per optimizer step over all devices.
     `device_batch` 0: as memory allows; `strategy` empty: multi_gpu where there are several. `frozen` are models named
     for rewards or teaching, held in 16 bits. `judges` are models that a provider asks for scores. `liger` is use_liger_kernel. `dtype` empty: as the templates load on that card.
+    `checkpoints` None: as the clock of the templates wants them.
     """
 
     method: str
@@ -69,6 +70,8 @@ class Job:
     frozen: tuple[ModelShape, ...] = ()
     judges: int = 0
     merge: bool = False
+    checkpoints: int | None = None
+    save_only_model: bool = False
 
     @property
     def sequences(self) -> int:
@@ -105,7 +108,7 @@ class Duration:
     def timeout_s(self) -> int:
         """A limit with room to spare, in whole quarters of an hour."""
         spare = self.expected - self.training - self.generating
-        limit = _TIMEOUT_FACTOR * max(self.training + self.generating, self.late - spare) + spare + _TIMEOUT_SPARE_S
+        limit = max(_TIMEOUT_FACTOR * (self.training + self.generating), self.late - spare) + spare + _TIMEOUT_SPARE_S
         return math.ceil(limit / _QUARTER_HOUR_S) * _QUARTER_HOUR_S
 
 
@@ -131,8 +134,10 @@ def duration(
     starting = _CONTAINER_S + _INSTALL_S + (_INSTALL_VLLM_S if job.vllm else 0) + job.rows / _TOKENIZE_ROWS_S
     loaded = download_gb(shape, job)
     loading = loaded / _DOWNLOAD_GBS + loaded / _DISK_GBS
-    checkpoints = int((training + generating + evaluating) / _SAVED_EVERY_S)
-    saving = checkpoints * checkpoint_gb(shape, setup) / _DISK_GBS + _pushing(shape, setup, job)
+    timed = int((training + generating + evaluating) / _SAVED_EVERY_S)
+    checkpoint = saved_gb(shape, setup) if job.save_only_model else checkpoint_gb(shape, setup)
+    checkpoints = timed if job.checkpoints is None else job.checkpoints
+    saving = checkpoints * checkpoint / _DISK_GBS + _pushing(shape, setup, job)
     expected = starting + loading + training + generating + evaluating + saving
     late = _LATE_START * (starting + loading + saving) + _LATE * (training + evaluating) + _LATE_GENERATING * generating
     return Duration(starting, loading, training, generating, evaluating, saving, expected, late)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from trl_mcp.estimate.duration import Job
 from trl_mcp.estimate.machine import usable_gb
 from trl_mcp.estimate.memory import peak, verdict
-from trl_mcp.estimate.options import setup_for
+from trl_mcp.estimate.options import setup_for, solve_batch
 from trl_mcp.values import Flavor, ModelShape
 
 _MOST_ROWS = 65_536
@@ -19,10 +19,16 @@ def largest_batch(shape: ModelShape, job: Job, flavor: Flavor, tuning: str) -> i
 
 
 def largest_length(shape: ModelShape, job: Job, flavor: Flavor, tuning: str) -> int:
-    """Return the most tokens a row of which one makes a pass may have, up to the model's context; 0 where none fits."""
+    """Return the most tokens that rows may have where as few a pass as it takes are, up to the model's context.
+
+    0 where none fits.
+    """
 
     def fits(tokens: int) -> bool:
-        return _fits(shape, replace(job, longest=tokens), flavor, tuning, 1)
+        longer = replace(job, longest=tokens)
+        if job.device_batch:
+            return _fits(shape, longer, flavor, tuning, job.device_batch)
+        return solve_batch(shape, longer, flavor, tuning) is not None
 
     return _largest(fits, shape.context or _MOST_TOKENS)
 

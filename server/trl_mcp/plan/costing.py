@@ -79,6 +79,8 @@ async def answer_cost(question: CostQuestion, gathering: Gathering) -> CostAnswe
     if age_s is None and question.hardware == AUTO:
         notes.append("without a token, or offline, only this machine is looked at")
     below = [each for each in shown if not _is_above(each, question)]
+    if question.hardware == AUTO and any(each.verdict == "fits" for each in below):
+        shown = [each for each in below if each.possible]
     quick = [each for of_tuning in weighed for each in of_tuning if is_quick_enough(each, machines)]
     notes += _out_of_reach(quick if question.hardware == AUTO else shown, question)
     by_tuning = {work.recipe.tuning: work for work in works}
@@ -130,11 +132,8 @@ async def _works(
 ) -> tuple[list[Workload], Flavor]:
     """Return the work of each recipe, and this machine."""
     if question.rows is not None and question.tokens_per_row is not None:
-        size, known = (
-            stated_size(question.rows, question.tokens_per_row),
-            await find_known(recipes[0], _HERE, gathering),
-        )
-        return _each(recipes, size, known, None)
+        size = stated_size(question.rows, question.tokens_per_row, recipes[0])
+        return _each(recipes, size, await find_known(recipes[0], _HERE, gathering), None)
     facts, known = await gather_all(recipes[0], _HERE, gathering, is_agreed=False)
     if facts.data.rows_checked and not facts.data.rows_kept:
         problem = next((each.message for each in facts.data.problems), "")
@@ -220,12 +219,12 @@ def _with_most(found: Option, work: Workload, machine: Flavor) -> Option:
         return found
     part = used_part(machine, work.recipe.strategy)
     given = (work.shapes.model, work.job(max(1, part.gpu_count)), part, found.tuning)
-    tokens = largest_length(*given)
     if not found.possible:
+        tokens = largest_length(*given)
         shorter = f"; rows of up to {tokens} tokens would fit" if tokens else ""
         return replace(found, reason=found.reason + shorter)
-    rows = largest_batch(*given)
-    most = f"; at most {_rows(rows)} a pass, or rows of {tokens} tokens, fit" if rows else ""
+    rows, tokens = largest_batch(*given), largest_length(*given)
+    most = f"; at most {_rows(rows)} a pass, or rows of up to {tokens} tokens, fit" if rows and tokens else ""
     return replace(found, reason=found.reason + most)
 
 

@@ -122,6 +122,8 @@ def judged(found: Option) -> Choice:
     fix = "Name larger hardware, or a smaller tuning."
     if found.possible:
         fix = "A smaller max_length or batch leaves more room."
+        if " disk" in found.reason:
+            fix = "Free disk space on this machine, or name larger hardware."
     elif found.is_unable:
         fix = "Change what the message names: more memory does not help."
     code = "hw.tight" if found.possible else "hw.memory"

@@ -38,8 +38,11 @@ class DataSize:
     assumed: tuple[str, ...] = ()
 
 
-def stated_size(rows: int, tokens_per_row: float) -> DataSize:
-    """Return the size of data that was described instead of named."""
+def stated_size(rows: int, tokens_per_row: float, recipe: Recipe) -> DataSize:
+    """Return the size of data that was described instead of named: rows may be as long as a max_length that was given."""
+    limit = recipe.config.get("max_length")
+    if recipe.max_length_given and isinstance(limit, int) and limit > tokens_per_row:
+        return DataSize(rows, tokens_per_row, limit, (f"rows of up to max_length, {limit} tokens",))
     note = f"rows of up to {_LONGEST_BY_MEAN:g} times tokens_per_row"
     return DataSize(rows, tokens_per_row, tokens_per_row * _LONGEST_BY_MEAN, (note,))
 
@@ -134,7 +137,8 @@ class Workload:
         if split := self.given_split(gpus):
             rows = split[0] * split[1] * gpus // group_size(self.method, config)
             asked = replace(asked, device_batch=split[0], batch_size=max(1, rows))
-        return replace(asked, evaluations=self._evaluations(asked))
+        asked = replace(asked, evaluations=self._evaluations(asked))
+        return replace(asked, checkpoints=self._checkpoints(asked), save_only_model=bool(read("save_only_model")))
 
     def _read(self, name: str) -> object:
         """Return a field of the trainer's config, its default where nobody set it."""
@@ -177,6 +181,17 @@ class Workload:
             return 0
         every = cast(float, self._read("eval_steps") or self._read("logging_steps") or 10)
         return int(1 / every) if every < 1 else int(asked.steps // every)
+
+    def _checkpoints(self, asked: Job) -> int | None:
+        """Return how many checkpoints the arguments ask for; None where the job's clock decides."""
+        config = self.recipe.config
+        if not {"save_strategy", "save_steps"} & config.keys():
+            return None
+        strategy = str(self._read("save_strategy") or "steps")
+        if strategy in ("epoch", "best"):
+            return math.ceil(asked.epochs) if strategy == "epoch" else asked.evaluations
+        every = cast(float, self._read("save_steps") or 500)
+        return 0 if strategy == "no" else int(1 / every) if every < 1 else int(asked.steps // every)
 
 
 def _lora(config: Mapping[str, object], shape: ModelShape) -> Lora:

@@ -28,7 +28,8 @@ class EstimateCost(Arguments):
     dataset: str | None = Field(None, description="as in submit_training; or give rows and tokens_per_row")
     rows: Annotated[int, Field(ge=1)] | None = Field(None, description="number of rows, with tokens_per_row")
     tokens_per_row: Annotated[float, Field(ge=1, le=1_000_000)] | None = Field(
-        None, description="mean tokens of a row; of the prompt where the method writes the answers"
+        None,
+        description="mean tokens of a row; of pairs: prompt and one answer; where answers are written: the prompt",
     )
     dataset_split: str = Field("train", description="Default train")
     columns: NameTexts = Field({}, description='["target=source"], as in submit_training')

@@ -51,6 +51,19 @@ async def with_trained_models(asked: Asked, context: CallContext) -> Asked:
     )
 
 
+async def finished_model(text: str, context: CallContext) -> str:
+    """Return the folder or repository of a finished job's model; any other text as it is.
+
+    Raises UnknownJob, InvalidArguments for a job that makes no model or has failed, NotPossible for one that is not
+    finished.
+    """
+    found = _Found()
+    place = await _place(text, found, context)
+    for job_id in found.after:
+        raise await _not_finished(await find_job(job_id, context), context)
+    return place
+
+
 def is_job_id(text: str) -> bool:
     """Tell whether a text has the shape of a job id, and so is no name of a model."""
     _, bare = split_id(text)
@@ -91,6 +104,6 @@ async def _not_finished(job: Job, context: CallContext) -> NotPossible:
     report = await report_job(context.backend_of(job), job, context.server.clock(), context.secrets())
     left = report.progress.eta_s or report.next_check_s or 0
     return NotPossible(
-        f"{job.id}, whose model this run starts from, is not finished: {job.stage}, about {left} s left.",
+        f"{job.id}, which makes that model, is not finished: {job.stage}, about {left} s left.",
         next_step=f"Call again then; {call(ToolName.JOB_STATUS, job_id=job.id, wait_seconds=20)} tells. Nothing was started.",
     )

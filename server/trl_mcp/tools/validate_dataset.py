@@ -10,6 +10,7 @@ from trl_mcp.plan.validation import DataQuestion, look_at_data
 from trl_mcp.schema import Arguments, NameTexts, NameValues, Result, Texts
 from trl_mcp.tools.contract import Tool
 from trl_mcp.tools.fields import MethodName
+from trl_mcp.tools.trained_models import finished_model
 from trl_mcp.values import DataProblem, DataReport, Severity, ToolName, Verdict
 
 
@@ -22,7 +23,7 @@ class ValidateDataset(Arguments):
     )
     method: MethodName | None = Field(None, description="what to train with it; none: says which methods it suits")
     model: str | None = Field(
-        None, description="Hub id or absolute path: rows are counted in its tokens; none: no token counts"
+        None, description="Hub id, absolute path or job id: rows are counted in its tokens; none: no token counts"
     )
     dataset_split: str = Field("train", description='split, slices work: "train[:10%]". Default train')
     columns: NameTexts = Field(
@@ -104,7 +105,10 @@ async def validate_dataset(arguments: ValidateDataset, context: CallContext) -> 
     with which rows, lengths in tokens, how much is trained on. Without a method it says which methods the data suits.
     Costs nothing and starts nothing.
     """
-    report, findings = await look_at_data(DataQuestion(**arguments.model_dump()), context.gathering)
+    question = DataQuestion(**arguments.model_dump())
+    if question.model is not None:
+        question = replace(question, model=await finished_model(question.model, context))
+    report, findings = await look_at_data(question, context.gathering)
     notes = [DataProblem(each.code, each.severity, 0, (), each.message, each.fix) for each in findings]
     return data_result(replace(report, problems=(*report.problems, *notes)))
 
