@@ -73,39 +73,40 @@ def find_conversion(rows: Sequence[Mapping[str, Any]], rules: RowRules) -> Conve
     sources = map_sources(rules.columns, names, sample)
     facts = survey_columns(sources.sources, sample)
     check_media(sample, rules, names)
-    stray = [name for name in facts if name not in sources.pinned and is_stray(sources.sources[name], sample)]
     try:
         shaper, share = choose_shaper(sample, sources, facts, rules)
     except UnclearColumnsError:
-        shaper, share = choose_without(stray, sample, sources, facts, rules)
-        if shaper is None:
+        found = choose_without_strays(sample, sources, facts, rules)
+        if found is None:
             raise
-    if share < 0.5:
-        other, larger = choose_without(stray, sample, sources, facts, rules)
-        shaper = other if other and larger > share else shaper
+        shaper, _ = found
+    else:
+        found = choose_without_strays(sample, sources, facts, rules) if share < 0.5 else None
+        if found is not None and found[1] > share:
+            shaper, _ = found
     return make_conversion(shaper, sources, rules, sample)
+
+
+def choose_without_strays(
+    sample: Sequence[Mapping[str, Any]], sources: SourceMap, facts: Mapping[str, ColumnFacts], rules: RowRules
+) -> tuple[RowShaper, float] | None:
+    """Return what choose_shaper does where stray columns are not there; None without any, or where that is unclear."""
+    kept = {
+        name: each
+        for name, each in facts.items()
+        if name in sources.pinned or not is_stray(sources.sources[name], sample)
+    }
+    if len(kept) in (0, len(facts)):
+        return None
+    try:
+        return choose_shaper(sample, sources, kept, rules)
+    except UnclearColumnsError:
+        return None
 
 
 def is_stray(source: ColumnSource, sample: Sequence[Mapping[str, Any]]) -> bool:
     """Tell whether hardly a row has this column: a row of another layout among the first ones must not decide."""
     return sum(reached(source, row) is not None for row in sample) * STRAY_SHARE < len(sample)
-
-
-def choose_without(
-    stray: Sequence[str],
-    sample: Sequence[Mapping[str, Any]],
-    sources: SourceMap,
-    facts: Mapping[str, ColumnFacts],
-    rules: RowRules,
-) -> tuple[RowShaper | None, float]:
-    """Return what shapes the rows where stray columns are not there, and the share that it keeps; None without any."""
-    kept = {name: each for name, each in facts.items() if name not in stray}
-    if not stray or not kept:
-        return None, 0.0
-    try:
-        return choose_shaper(sample, sources, kept, rules)
-    except UnclearColumnsError:
-        return None, 0.0
 
 
 def choose_shaper(

@@ -14,23 +14,12 @@ from tests.estimate.stored_models import stored_files
 from tests.hub import EmulatedHub, Fault, RunOptions, mounts_supported
 from tests.paid.desk import PaidDesk
 from tests.story import conftest as story
-from tests.story.agent import Agent, write_questions
+from tests.story.agent import HUB_TRAINING, Agent, write_questions
 from tests.story.test_training import ask
 
 pytestmark = pytest.mark.anyio
 
 story_environ, tiny_model, job_env = story.story_environ, story.tiny_model, story.job_env
-TRAINING: dict[str, Any] = {
-    "method": "sft",
-    "model": "alice/tiny",
-    "dataset": "alice/questions",
-    "columns": ["prompt=question", "completion=answer"],
-    "tuning": "full",
-    "learning_rate": 5e-3,
-    "batch_size": 16,
-    "max_length": 128,
-    "trainer_args": ["max_steps=150", "warmup_steps=10", "logging_steps=5"],
-}
 
 
 def environ_of(hub: EmulatedHub, home: Path) -> dict[str, str]:
@@ -121,8 +110,8 @@ class TestRunForReal:
         self, desk: PaidDesk, training_python: str, story_environ: Mapping[str, str]
     ) -> None:
         hub = desk.hub
-        told = (await desk.ask("estimate_cost", **TRAINING)).result["options"][0]
-        plan = (await desk.submit(**TRAINING, hardware=None, timeout=None)).result
+        told = (await desk.ask("estimate_cost", **HUB_TRAINING)).result["options"][0]
+        plan = (await desk.submit(**HUB_TRAINING, hardware=None, timeout=None)).result
         assert (plan["status"], plan["verdict"]) == ("planned", "fits")
         assert plan["timeout_s"] % 900 == 0
         assert plan["hours_low"] <= plan["hours_high"] < plan["timeout_s"] / 3600

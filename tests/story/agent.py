@@ -16,6 +16,18 @@ from mcp.client.stdio import StdioServerParameters, stdio_client
 
 Answers = dict[str, Any]
 OVER = ("COMPLETED", "ERROR", "CANCELED")
+#: A training of alice's on what lies on the Hub; it learns in seconds.
+HUB_TRAINING: Answers = {
+    "method": "sft",
+    "model": "alice/tiny",
+    "dataset": "alice/questions",
+    "columns": ["prompt=question", "completion=answer"],
+    "tuning": "full",
+    "learning_rate": 5e-3,
+    "batch_size": 16,
+    "max_length": 128,
+    "trainer_args": ["max_steps=150", "warmup_steps=10", "logging_steps=5"],
+}
 
 
 class Agent:

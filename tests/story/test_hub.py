@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.hub import EmulatedHub, RunOptions, mounts_supported
-from tests.story.agent import Agent, Answers, connected, write_questions
+from tests.story.agent import HUB_TRAINING, Agent, Answers, connected, write_questions
 from tests.story.conftest import home_beside
 from tests.story.test_training import ask
 from trl_mcp.backends.dashboard import close_dashboard
@@ -42,19 +42,7 @@ def paid(hub: EmulatedHub, tiny_model: str, tmp_path: Path) -> Answers:
     hub.add_repo("alice/tiny", files)
     data = write_questions(tmp_path / "questions.jsonl")
     hub.add_repo("alice/questions", {"train.jsonl": data.read_bytes()}, repo_type="dataset", private=True)
-    return {
-        "method": "sft",
-        "model": "alice/tiny",
-        "dataset": "alice/questions",
-        "columns": ["prompt=question", "completion=answer"],
-        "tuning": "full",
-        "learning_rate": 5e-3,
-        "batch_size": 16,
-        "max_length": 128,
-        "trainer_args": ["max_steps=150", "warmup_steps=10", "logging_steps=5"],
-        "hardware": "cpu-basic",
-        "timeout": "30m",
-    }
+    return HUB_TRAINING | {"hardware": "cpu-basic", "timeout": "30m"}
 
 
 async def test_a_paid_run_is_pushed_watched_and_told_what_it_cost(

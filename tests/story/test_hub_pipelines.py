@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.training, pytest.mark.timeout(1200)
 if (reason := mounts_supported()) is not None:
     pytestmark.append(pytest.mark.skip(reason=f"jobs of the emulated Hub need their own mounts: {reason}"))
 hub, hub_environ, paid = test_hub.hub, test_hub.hub_environ, test_hub.paid
-NOT_FINISHED = re.compile(r"(\S+), whose model this run starts from, is not finished: (\w+), about (\d+) s left\.")
+NOT_FINISHED = re.compile(r"(\S+), which makes that model, is not finished: (\w+), about (\d+) s left\.")
 
 
 def lesson(method: str, data: str, **changes: Any) -> dict[str, Any]:

@@ -145,3 +145,11 @@ def token_line(python: str) -> Generator[TokenLine]:
             yield TokenLine(process)
         finally:
             process.kill()
+
+
+def shipped_templates(python: str) -> dict[str, str]:
+    """Return the chat templates of the TRL that an interpreter has, by name, those that it trains with among them."""
+    find = "import importlib.util; print(importlib.util.find_spec('trl').submodule_search_locations[0])"
+    where = subprocess.run([python, "-c", find], capture_output=True, text=True, check=True).stdout.strip()
+    paths = sorted((Path(where) / "chat_templates").glob("*.jinja"))
+    return {path.stem: path.read_text(encoding="utf-8") for path in paths}

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.templates.count_tokens_desk import TokenLine, make_tokenizer, token_line, token_python
+from tests.templates.count_tokens_desk import TokenLine, make_tokenizer, shipped_templates, token_line, token_python
 
 pytestmark = [pytest.mark.training, pytest.mark.timeout(600)]
 PROBE = Path(__file__).with_name("count_tokens_probe.py")
@@ -153,10 +153,7 @@ def line(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TokenLine]:
 @pytest.fixture(scope="module")
 def shipped(training_python: str) -> dict[str, str]:
     """Return the chat templates that TRL ships."""
-    find = "import importlib.util; print(importlib.util.find_spec('trl').submodule_search_locations[0])"
-    where = subprocess.run([training_python, "-c", find], capture_output=True, text=True, check=True).stdout.strip()
-    paths = sorted((Path(where) / "chat_templates").glob("*.jinja"))
-    return {path.stem: path.read_text(encoding="utf-8") for path in paths}
+    return shipped_templates(training_python)
 
 
 def ask_trl(cases: list[Case], python: str, folder: Path) -> list[Any]:

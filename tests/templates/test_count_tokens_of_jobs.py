@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from tests.data.desk import look
-from tests.templates.count_tokens_desk import TokenLine, make_tokenizer, token_line, token_python
+from tests.templates.count_tokens_desk import TokenLine, make_tokenizer, shipped_templates, token_line, token_python
 from tests.templates.count_tokens_layouts import PROMPT_METHODS, layouts_of
 from tests.templates.job_modules import TEMPLATES
 from trl_mcp.data.wishes import RowWishes
@@ -86,9 +86,7 @@ def line(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TokenLine]:
 @pytest.fixture(scope="module")
 def shipped(training_python: str) -> dict[str, str]:
     """Return the chat templates that TRL ships, those that it trains with among them."""
-    find = "import importlib.util; print(importlib.util.find_spec('trl').submodule_search_locations[0])"
-    where = subprocess.run([training_python, "-c", find], capture_output=True, text=True, check=True).stdout.strip()
-    return {path.stem: path.read_text(encoding="utf-8") for path in (Path(where) / "chat_templates").glob("*.jinja")}
+    return shipped_templates(training_python)
 
 
 class Desk:

@@ -6,14 +6,13 @@ from typing import cast
 from trl_mcp.checks.check import Check, Fault, Gathered
 from trl_mcp.estimate.few_bits import cannot_train
 from trl_mcp.estimate.machine import card_of
-from trl_mcp.estimate.setup import EXPERT_MODULES
+from trl_mcp.estimate.setup import EXPERT_MODULES, SCORING_METHODS
 from trl_mcp.recipes.gguf import later_obstacle
 from trl_mcp.values import ModelReport, Severity, ToolName, call
 
 _WEIGHTS = (".safetensors", ".bin")
 # They learn to prefer among answers, and so need a model that gives answers. ORPO is made to begin with a base model.
 _NEEDS_ANSWERS = frozenset({"dpo", "kto", "cpo", "grpo", "rloo", "online_dpo", "ppo"})
-_SCORES_ONLY = frozenset({"reward", "prm"})
 _TUNINGS = ("lora", "qlora", "full")
 _INSTRUCTED = re.compile(
     r"(?:^|[-_.])(?:instruct|chat|it|sft|dpo|kto|orpo|rl|rlhf|thinking|assistant)(?:$|[-_.\d])", re.IGNORECASE
@@ -59,7 +58,7 @@ def not_trainable(gathered: Gathered) -> Fault | None:
 def only_encodes(gathered: Gathered) -> Fault | None:
     """Find a model that writes no text, under a method whose model has to."""
     shape, method = gathered.shape, gathered.recipe.method
-    if shape is None or not shape.encoder or method in _SCORES_ONLY:
+    if shape is None or not shape.encoder or method in SCORING_METHODS:
         return None
     return Fault(
         f"{gathered.model.name} ({shape.model_type or 'an encoder'}) reads text and writes none; {method} trains models that write.",
@@ -140,7 +139,11 @@ def licence_forbids(gathered: Gathered) -> Fault | None:
 def not_convertible(gathered: Gathered) -> Fault | None:
     """Find a model whose fine-tune could not become a GGUF file, under a method that makes models to talk to."""
     shape = gathered.shape
-    if gathered.recipe.method in _SCORES_ONLY or not gathered.config.get("architectures") or (shape and shape.encoder):
+    if (
+        gathered.recipe.method in SCORING_METHODS
+        or not gathered.config.get("architectures")
+        or (shape and shape.encoder)
+    ):
         return None
     obstacle = later_obstacle(gathered.model.name, gathered.config)
     if obstacle is None:

@@ -38,8 +38,8 @@ def web_source(
 ) -> RowSource:
     """Return the data file at an https address; `trust` says which certificates are believed (None: the system's).
 
-    Hosts of private networks are asked only where they are named (None: all of them). Raises InvalidArguments for an address that may not be read, NotFound where nothing is there, NotPossible where
-    the server does not give it.
+    Hosts of private networks are asked only where they are named (None: all of them). Raises InvalidArguments for an
+    address that may not be read, NotFound where nothing is there, NotPossible where the server does not give it.
     """
     kind = _kind(address)
     web = _WebFile(address, deadline, trust, private_hosts)

@@ -87,10 +87,9 @@ def layer_bytes(shape: ModelShape, setup: Setup, memory: Mapping[str, float]) ->
     """Return the bytes per token that one layer keeps for its backward pass, without attention scores.
 
     What autograd saves in transformers 5 (modeling_llama.py, sdpa_attention.py): each norm its input in float32, in
-    fused training code in 16 bits; query,
-    key, value and output of attention in 16 bits, key and value repeated where SDPA needs them so; gate, up and the
-    activation. Trained weights keep the inputs of their products besides, which frozen ones do not need; adapters
-    what they read.
+    fused training code in 16 bits; query, key, value and output of attention in 16 bits, key and value repeated where
+    SDPA needs them so; gate, up and the activation. Trained weights keep the inputs of their products besides, which
+    frozen ones do not need; adapters what they read.
     """
     query, key = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
     seen = query if setup.attention in {"eager", "sdpa"} else key

@@ -40,8 +40,8 @@ class Job:
     `tokens_per_row` is the mean and `longest` the longest sequence after truncation; with packing all sequences have
     `longest`. `batch_size` counts rows (prompts, where the method generates) per optimizer step over all devices.
     `device_batch` 0: as memory allows; `strategy` empty: multi_gpu where there are several. `frozen` are models named
-    for rewards or teaching, held in 16 bits. `judges` are models that a provider asks for scores. `liger` is use_liger_kernel. `dtype` empty: as the templates load on that card.
-    `checkpoints` None: as the clock of the templates wants them.
+    for rewards or teaching, held in 16 bits. `judges` are models that a provider asks for scores. `liger` is
+    use_liger_kernel. `dtype` empty: as the templates load on that card. `checkpoints` None: as their clock wants them.
     """
 
     method: str

@@ -11,14 +11,13 @@ from trl_mcp.estimate.few_bits import cannot_train, in_memory
 from trl_mcp.estimate.machine import card_of, disk_gb, host_gb, usable_gb
 from trl_mcp.estimate.memory import Memory, peak, verdict
 from trl_mcp.estimate.money import at_most, ceiling, cost, in_usd
-from trl_mcp.estimate.setup import BYTES, METHODS, Setup
+from trl_mcp.estimate.setup import BYTES, METHODS, SCORING_METHODS, Setup
 from trl_mcp.recipes.sharding import cannot_shard
 from trl_mcp.values import Flavor, ModelShape
 
 TUNINGS = ("full", "lora", "qlora")
 _VERDICTS = ("fits", "tight", "no")
 _MOST_TOKENS = 16_384
-_READS_ONLY = frozenset({"reward", "prm"})
 _GB = 1e9
 
 
@@ -223,7 +222,7 @@ def _unable(shape: ModelShape, setup: Setup, job: Job, flavor: Flavor) -> str:
         return f"qlora computes in bfloat16, which a {card.name} does not: take lora"
     if stored := cannot_train(shape.quantization, setup.tuning, card):
         return stored
-    if shape.encoder and job.method not in _READS_ONLY:
+    if shape.encoder and job.method not in SCORING_METHODS:
         return f"the model only encodes ({shape.model_type}), and {job.method} trains models that write"
     if setup.tuning != "full" and trains_nothing(shape, setup):
         return "the adapter's target_modules name nothing that the model has"

@@ -126,6 +126,10 @@ METHODS: Mapping[str, Method] = {
 }
 
 
+#: Methods whose model scores what it reads and writes nothing.
+SCORING_METHODS = frozenset(name for name, method in METHODS.items() if method.loss == "none")
+
+
 def modules(shape: ModelShape) -> dict[str, tuple[int, int]]:
     """Return what adapters can be put on in one layer, beside experts: name -> (inputs, outputs)."""
     query, key = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim

@@ -29,8 +29,8 @@ async def fetch_script(
     """Return the text at an https address; the page that shows a file on GitHub or the Hub is read raw.
 
     Hosts of private networks are asked only where they are named (None: all of them); `trust` says which certificates
-    are believed (None: the system's). Raises InvalidArguments for an address that may not be read or holds no text, NotFound where nothing
-    is there, NotPossible where the host does not give it within `seconds`.
+    are believed (None: the system's). Raises InvalidArguments for an address that may not be read or holds no text,
+    NotFound where nothing is there, NotPossible where the host does not give it within `seconds`.
     """
     address = raw_address(address)
     cookies = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
