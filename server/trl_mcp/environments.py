@@ -50,7 +50,7 @@ def prepare(script: str, home: Path, environ: Mapping[str, str]) -> Path:
         return there
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with FileLock(folder / "lock"):
-        return _made(folder, environ) or _Maker(folder, environ).make(header)
+        return _made(folder, environ) or _Maker(home.absolute(), folder, environ).make(header)
 
 
 def made(script: str, home: Path, environ: Mapping[str, str]) -> Path | None:
@@ -130,8 +130,9 @@ class _Choice:
 
 
 class _Maker:
-    def __init__(self, folder: Path, environ: Mapping[str, str]) -> None:
+    def __init__(self, home: Path, folder: Path, environ: Mapping[str, str]) -> None:
         self._folder = folder
+        self._indexes = home / "wheels"
         self._script = folder / "header.py"
         self._ready = folder / "ready.json"
         self._begun = folder / "begun"
@@ -147,7 +148,7 @@ class _Maker:
             header, find_wheels(self._given) if header["dependencies"] else [], self._given.get("UV_PYTHON", "")
         )
         if choice.wheels:
-            url = write_index(choice.wheels, self._folder / "wheels")
+            url = write_index(choice.wheels, self._indexes)
             # A source that the header names is looked at alone: there the wheels stand in for it, by its name.
             has_torch = any(wheel.name == "torch" for wheel in choice.wheels)
             named = f"{_CPU_INDEX['name']}={url}" if has_torch and _names_cpu_index(header) else ""

@@ -5,16 +5,19 @@ and everything else still comes from there.
 """
 
 import ast
+import hashlib
 import html
 import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from filelock import FileLock
 from packaging.requirements import Requirement
 from packaging.tags import Tag, platform_tags
 from packaging.utils import InvalidWheelFilename, NormalizedName, canonicalize_name, parse_wheel_filename
@@ -58,13 +61,28 @@ def usable(wheels: Iterable[Wheel], requirements: Iterable[Requirement]) -> list
     return kept
 
 
-def write_index(wheels: Iterable[Wheel], folder: Path) -> str:
-    """Write the wheels as a simple repository (PEP 503) under `folder` and return its URL."""
-    for name, of_name in groupby(sorted(wheels, key=lambda wheel: wheel.name), key=lambda wheel: wheel.name):
-        page = folder / name / "index.html"
-        page.parent.mkdir(parents=True, exist_ok=True)
-        page.write_text(f"<!DOCTYPE html><html><body>{''.join(map(_link, of_name))}</body></html>", encoding="utf-8")
+def write_index(wheels: Iterable[Wheel], parent: Path) -> str:
+    """Write the wheels as a simple repository (PEP 503) in a folder under `parent` and return its URL.
+
+    The same wheels have the same URL: uv unpacks a wheel once for each index that it comes from.
+    """
+    ordered = sorted(wheels, key=lambda wheel: (wheel.name, wheel.path))
+    paths = "\n".join(str(wheel.path) for wheel in ordered)
+    folder = parent / hashlib.sha256(paths.encode()).hexdigest()[:16]
+    if not folder.exists():
+        parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with FileLock(parent / "lock"), tempfile.TemporaryDirectory(dir=parent) as unfinished:
+            _write_pages(ordered, Path(unfinished) / folder.name)
+            if not folder.exists():
+                (Path(unfinished) / folder.name).rename(folder)
     return folder.as_uri()
+
+
+def _write_pages(ordered: Iterable[Wheel], folder: Path) -> None:
+    for name, of_name in groupby(ordered, key=lambda wheel: wheel.name):
+        page = folder / name / "index.html"
+        page.parent.mkdir(parents=True)
+        page.write_text(f"<!DOCTYPE html><html><body>{''.join(map(_link, of_name))}</body></html>", encoding="utf-8")
 
 
 def _link(wheel: Wheel) -> str:

@@ -65,6 +65,7 @@ async def test_a_hundred_submissions_under_faults_make_one_job_and_one_bill_each
         specs = [(run, backend) for run in runs for backend in random.Random(2).sample(backends, 2)]
         answers = await at_once([(backend.submit, spec("print('x')", run=run)) for run, backend in specs])
     assert sum(fault.times for fault in armed) == 0
+    assert [job for job in desk.emulated.jobs() if job["status"]["stage"] == "ERROR"] == []
     for (run, _), answer in zip(specs, answers, strict=True):
         assert started(desk, run) == [answer.job.id]
     for run in runs:

@@ -1,11 +1,9 @@
-import hashlib
 import os
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping
 from pathlib import Path
 
 import anyio
 import pytest
-from filelock import FileLock
 from uv import find_uv_bin
 
 from tests.hub import mounts_supported, spaces_address
@@ -15,7 +13,7 @@ from trl_mcp.backends.dashboard import close_dashboard
 from trl_mcp.backends.local import LocalBackend
 from trl_mcp.render.script import read_run, render
 from trl_mcp.render.templates import template_source
-from trl_mcp.wheel_folders import Wheel, find_wheels, write_index
+from trl_mcp.wheel_folders import find_wheels, write_index
 
 CORPUS = "What is the code of box 0 1 2 3 4 5 6 7 8 9? The code is 37 74 11 48 85 22 59 96 33 70."
 
@@ -63,7 +61,7 @@ def job_env(pytestconfig: pytest.Config) -> dict[str, str]:
     if not wheels:
         pytest.skip("no wheel folder of pip holds torch: the jobs would download it with CUDA")
     kept = pytestconfig.rootpath / ".pytest_cache" / "jobs"
-    url = index_of(wheels, kept)
+    url = write_index(wheels, kept)
     inherited = {name: os.environ[name] for name in ("SSL_CERT_FILE", "UV_CACHE_DIR", "HOME") if name in os.environ}
     return {
         **inherited,
@@ -77,19 +75,6 @@ def job_env(pytestconfig: pytest.Config) -> dict[str, str]:
         # What the name service is to them: trainings report to a Space unless they are told not to.
         "PYTHONPATH": str(Path(spaces_address.__file__).parent),
     }
-
-
-def index_of(wheels: Sequence[Wheel], folder: Path) -> str:
-    """Return the URL of an index of these wheels, the same in every run: uv unpacks a wheel once for each index."""
-    named = "\n".join(sorted(str(wheel.path) for wheel in wheels))
-    index = folder / hashlib.sha256(named.encode()).hexdigest()[:16]
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / "lock"):
-        if not index.exists():
-            written = index.with_suffix(".new")
-            write_index(wheels, written)
-            written.rename(index)
-    return index.as_uri()
 
 
 @pytest.fixture
