@@ -18,7 +18,6 @@ from trl_mcp.backends.local import LocalBackend
 from trl_mcp.clock import utc_now
 from trl_mcp.context import CallContext, ServerContext
 from trl_mcp.data.token_worker import TokenWorker
-from trl_mcp.data.tokens import MeasurementMemory
 from trl_mcp.errors import TrlMcpError
 from trl_mcp.hub.hub import Hub
 from trl_mcp.monitor.masking import clean_line
@@ -99,7 +98,6 @@ def open_context(settings: Settings, hub: Hub, tokens: TokenWorker) -> ServerCon
         hub=hub,
         plans=PlanStore(settings.home / "plans"),
         tokens=tokens,
-        measurements=MeasurementMemory(),
     )
 
 

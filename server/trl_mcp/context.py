@@ -7,6 +7,7 @@ from datetime import datetime
 
 from trl_mcp.backends.base import Backend, Job
 from trl_mcp.backends.hf import HfBackend
+from trl_mcp.data.scan_memory import ScanMemory
 from trl_mcp.data.token_worker import TokenWorker
 from trl_mcp.data.tokens import MeasurementMemory
 from trl_mcp.errors import TokenMissing
@@ -35,7 +36,8 @@ class ServerContext:
     hub: Hub
     plans: PlanStore
     tokens: TokenWorker
-    measurements: MeasurementMemory
+    scans: ScanMemory = field(default_factory=ScanMemory)
+    measurements: MeasurementMemory = field(default_factory=MeasurementMemory)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,7 @@ class CallContext:
             self.token,
             server.settings.is_offline,
             server.tokens,
+            server.scans,
             server.measurements,
             self.report_progress,
             server.settings.environ,

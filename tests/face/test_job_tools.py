@@ -11,7 +11,6 @@ from tests.monitor.test_logs import progress
 from trl_mcp.backends.base import Stage
 from trl_mcp.context import CallContext, ServerContext
 from trl_mcp.data.token_worker import TokenWorker
-from trl_mcp.data.tokens import MeasurementMemory
 from trl_mcp.errors import InvalidArguments
 from trl_mcp.hub.hub import Hub
 from trl_mcp.plan.plan import PlanStore
@@ -35,9 +34,7 @@ def log() -> PrintedLog:
 async def context(log: PrintedLog, settings: Settings) -> CallContext:
     hub, plans = Hub("http://127.0.0.1:9"), PlanStore(settings.home / "plans")
     tokens = TokenWorker(settings.home, settings.environ)
-    server = ServerContext(
-        settings, lambda: CREATED + timedelta(seconds=60), log, hub, plans, tokens, MeasurementMemory()
-    )
+    server = ServerContext(settings, lambda: CREATED + timedelta(seconds=60), log, hub, plans, tokens)
     return CallContext(server, token=settings.environ["HF_TOKEN"])
 
 

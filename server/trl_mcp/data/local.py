@@ -31,7 +31,8 @@ def _canonical(split: str) -> str:
 
 def _data_file(path: Path) -> DataFile:
     kind: Any = job_module("files").file_kind(path.name)
-    return DataFile(path.name, str(kind), partial(path.open, "rb"), path.stat().st_size)
+    known = path.stat()
+    return DataFile(path.name, str(kind), partial(path.open, "rb"), known.st_size, known.st_ctime_ns)
 
 
 def _check_path(path: Path) -> None:

@@ -35,13 +35,14 @@ class TimeIsUp(Exception):
 class DataFile:
     """One file of rows. `kind` is one of files.DATA_KINDS; `open` starts at its first byte, from any thread.
 
-    Parquet is read through a seekable file, everything else from front to back.
+    `changed_ns` is when a file of this machine was changed last. Parquet is read through a seekable file, everything else from front to back.
     """
 
     name: str
     kind: str
     open: Callable[[], BinaryIO]
     size: int | None = None
+    changed_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)

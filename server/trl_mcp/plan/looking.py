@@ -61,10 +61,12 @@ class Look:
     named: NamedFiles | None = None
 
 
-async def look(looking: Looking, gathering: Gathering) -> Look:
+async def look(looking: Looking, gathering: Gathering, *, completes: bool = False) -> Look:
     """Look at every row, and count tokens where a model is named and there is time.
 
-    Raises what the sources and look_at raise of data that is not there or cannot be read.
+    Data that was looked at before is read again where it may have changed since, and where `completes` is set and time
+    or size had set an end to that look. Raises what the sources and look_at raise of data that is not there or cannot
+    be read.
     """
     deadline = time.monotonic() + SCAN_SECONDS
     folder: Path | None = None
@@ -83,7 +85,7 @@ async def look(looking: Looking, gathering: Gathering) -> Look:
 
     async def scan() -> None:
         source = await _source(looking, gathering, deadline)
-        scans.append((await _scan(source, looking.wishes, deadline, gathering), source.named))
+        scans.append((await _scan(source, looking, deadline, gathering, completes=completes), source.named))
 
     try:
         async with anyio.create_task_group() as group:
@@ -115,7 +117,11 @@ async def _source(looking: Looking, gathering: Gathering, deadline: float) -> Ro
     return await hub_source(gathering.hub, gathering.token, named, looking.wishes, deadline)
 
 
-async def _scan(source: RowSource, wishes: RowWishes, deadline: float, gathering: Gathering) -> Scan:
+async def _scan(source: RowSource, looking: Looking, deadline: float, gathering: Gathering, *, completes: bool) -> Scan:
+    known = gathering.scans.find(source, looking.wishes)
+    if known is not None and (known.report.complete or not completes):
+        return known
+
     async def report(rows: int, total: int | None) -> None:
         in_all = None if total is None else float(total)
         await gathering.report_progress(float(rows), in_all, f"{rows:,} rows checked")
@@ -123,7 +129,11 @@ async def _scan(source: RowSource, wishes: RowWishes, deadline: float, gathering
     def tell(rows: int, total: int | None) -> None:
         anyio.from_thread.run(report, rows, total)
 
-    return await anyio.to_thread.run_sync(partial(look_at, source, wishes, deadline, tell), abandon_on_cancel=True)
+    look = partial(look_at, source, looking.wishes, deadline, tell)
+    found = await anyio.to_thread.run_sync(look, abandon_on_cancel=True)
+    if not looking.data.is_url:  # what lies there may change and nothing tell of it
+        gathering.scans.keep(source, looking.wishes, found)
+    return found
 
 
 async def _tokenizer(model: LookedModel, gathering: Gathering) -> Path | None:
@@ -143,7 +153,7 @@ async def _measure(found: Scan, folder: Path, looking: Looking, gathering: Gathe
     if isinstance(template, str):
         config[_TEMPLATE_FIELD] = str(await _template(template, gathering))
     wishes = TokenWishes(str(folder), method, config, TOKEN_SECONDS, looking.model.name)
-    rows = repr((found.report.fingerprint, looking.wishes, looking.data.config))
+    rows = repr((found.report.fingerprint, replace(looking.wishes, method=method), looking.data.config))
     known = gathering.measurements.find(rows, looking.model.revision, wishes)
     if known is not None:
         return known

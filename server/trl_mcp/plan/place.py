@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from trl_mcp.concurrency import both
+from trl_mcp.data.scan_memory import ScanMemory
 from trl_mcp.data.token_worker import TokenWorker
 from trl_mcp.data.tokens import MeasurementMemory
 from trl_mcp.errors import HubUnreachable, InvalidArguments
@@ -85,6 +86,7 @@ class Gathering:
     token: str | None
     is_offline: bool = False
     tokens: TokenWorker | None = None
+    scans: ScanMemory = field(default_factory=ScanMemory)
     measurements: MeasurementMemory = field(default_factory=MeasurementMemory)
     report_progress: Progress = no_progress
     environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ), repr=False)

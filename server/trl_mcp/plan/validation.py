@@ -48,7 +48,7 @@ async def look_at_data(question: DataQuestion, gathering: Gathering) -> tuple[Da
         has_chat_template=has_template or "chat_template_path" in config,
     )
     looking = Looking(dataset_reference(question.dataset), wishes, None, looked_model, config)
-    found = await look(looking, gathering)
+    found = await look(looking, gathering, completes=True)
     report = with_reward_columns(found.report, needed)
     return _with_length(report, question, found), (*found.findings, *remarks)
 
