@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.benchmarks.measurements import CALIBRATION_DATA
+from trl_mcp.estimate.setup import EAGER_BY_DEFAULT
 
 TARGET = CALIBRATION_DATA / "counted.json"
 PROBE = Path(__file__).with_name("counted_probe.py")
@@ -27,6 +28,18 @@ MODELS: dict[str, str] = {
     "tinyllama": "llama",
     "smollm2-1.7b": "llama",
     "pythia-1.4b": "gpt_neox",
+    "gpt2-large": "gpt2",
+    "phi-2": "phi",
+    "qwen2.5-1.5b": "qwen2",
+    "phi-3-mini": "phi3",
+    "mistral-7b": "mistral",
+    "mixtral-8x7b": "mixtral",
+    "gemma2-2b": "gemma2",
+    "gemma3-1b": "gemma3_text",
+    "gpt-oss-20b": "gpt_oss",
+    "smollm3-3b": "smollm3",
+    "olmo2-1b": "olmo2",
+    "starcoder2-3b": "starcoder2",
     "qwen3-30b-a3b": "qwen3_moe",
     "llama-3-8b": "llama",
     "qwen3-4b": "qwen3",
@@ -69,8 +82,9 @@ def cases() -> Iterator[Case]:
         for length, batch in ((256, 4), (1024, 4), (512, 16), (4096, 1), (8192, 2)):
             yield Case("sft", tuning, "qwen3-0.6b", length, batch)
         for checkpointing in (True, False):
-            for model in MODELS:
-                yield Case("sft", tuning, model, 1024, 2, checkpointing)
+            for model, kind in MODELS.items():
+                attention = "eager" if kind in EAGER_BY_DEFAULT else "sdpa"
+                yield Case("sft", tuning, model, 1024, 2, checkpointing, attention=attention)
             yield Case("sft", tuning, "llama-3.2-1b", 512, 4, checkpointing, dtype="float32")
             yield Case("sft", tuning, "tinyllama", 512, 4, checkpointing, dtype="float32")
             yield Case("sft", tuning, "tinyllama", 1024, 4, checkpointing, accumulation=2)
@@ -101,6 +115,7 @@ def config_of(model: str) -> dict[str, Any]:
     known = json.loads((CALIBRATION_DATA / "architectures.json").read_text(encoding="utf-8"))[model]
     experts = {
         "num_experts": known.get("experts"),
+        "num_local_experts": known.get("experts"),
         "num_experts_per_tok": known.get("active_experts"),
         "moe_intermediate_size": known.get("expert_ff"),
     }
@@ -114,7 +129,9 @@ def config_of(model: str) -> dict[str, Any]:
         "intermediate_size": known["ff"],
         "vocab_size": known["V"],
         "tie_word_embeddings": known["tied"],
-        "max_position_embeddings": 32_768,
+        "max_position_embeddings": known.get("context", 32_768),
+        # With dropout the kernel for CPUs writes all scores, those for CUDA none.
+        "attn_pdrop": 0.0,
         **(experts if known.get("experts") else {}),
     }
 
@@ -129,7 +146,7 @@ def as_asked(case: Case) -> dict[str, Any]:
         **prompt,
         "id": case.id,
         "lora_r": RANK,
-        "dropout": 0.0 if "a3b" in case.model else 0.05,
+        "dropout": 0.0 if "num_experts" in architecture["config"] else 0.05,
         "architecture": architecture,
     }
 

@@ -329,7 +329,7 @@ def make_trainer(case: dict[str, Any], model: str, folder: str) -> Any:
         more["peft_config"] = peft.LoraConfig(
             r=case["lora_r"], lora_dropout=case["dropout"], target_modules="all-linear", task_type=_task(case)
         )
-    tokenizer = transformers.AutoTokenizer.from_pretrained(model)
+    tokenizer = transformers.PreTrainedTokenizerFast.from_pretrained(model)  # the family's own would split otherwise
     config = getattr(trl, f"{name}Config")(output_dir=folder, **fields)
     return getattr(trl, f"{name}Trainer")(
         model=model, args=config, train_dataset=rows, processing_class=tokenizer, **more

@@ -36,6 +36,17 @@ _DTYPES = {"fp32": "float32", "float32": "float32", "fp16": "float16", "float16"
 _QUANTIZED = {"nf4-dq": "nf4-dq", "nf4": "nf4", "4bit": "nf4", "int4": "gptq", "gptq": "gptq", "int8": "int8"}
 _TUNINGS = ("qlora", "lora", "full")
 _SHORT_ROWS = 512
+_MODEL_TYPES = {
+    "falcon": "falcon",
+    "gemma3": "gemma3_text",
+    "gpt-oss": "gpt_oss",
+    "gpt2": "gpt2",
+    "olmo2": "olmo2",
+    "phi-2": "phi",
+    "phi-3": "phi3",
+    "pythia": "gpt_neox",
+    "qwen3": "qwen3",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +172,7 @@ def _shape(raw: Mapping[str, Any]) -> ModelShape | None:
         vocab=known["V"],
         gated=known["gated"],
         tied=known["tied"],
-        model_type="qwen3" if name.startswith("qwen3") else "",
+        model_type=next((kind for start, kind in _MODEL_TYPES.items() if name.startswith(start)), ""),
         experts=known.get("experts", 0),
         experts_per_token=known.get("active_experts", 0),
         expert_intermediate=known.get("expert_ff", 0),

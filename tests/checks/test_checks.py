@@ -95,6 +95,7 @@ QUIET: dict[str, list[Gathered]] = {
     "lora.experts": [
         gathered(shape=replace(SHAPE, experts=8)),
         gathered(asked={"trainer_args": {"lora_dropout": 0.05}}),
+        gathered(asked={"trainer_args": {"lora_dropout": 0.05}}, shape=replace(SHAPE, experts=8, model_type="gpt_oss")),
         gathered(
             asked={"trainer_args": {"lora_dropout": 0.05, "lora_target_modules": ["q_proj", "v_proj"]}},
             shape=replace(SHAPE, experts=8),

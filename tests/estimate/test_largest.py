@@ -40,9 +40,13 @@ def test_the_largest_batch_fits_and_one_row_more_does_not(
 @settings(max_examples=60)
 @given(st.sampled_from(MODELS), METHOD, CARDS, TUNING)
 def test_the_largest_length_fits_and_one_token_more_does_not(name: str, method: str, card: Flavor, tuning: str) -> None:
+    def fits_somehow(tokens: int) -> bool:
+        """A step of one large pass holds no gradients beside activations, one of many small ones does."""
+        return any(fits(name, method, card, tuning, rows=rows, tokens=tokens) for rows in (1, 2, 4, 8, 16))
+
     most = largest_length(shape(name), job(method), card, tuning)
-    assert most == 0 or fits(name, method, card, tuning, rows=1, tokens=most)
-    assert most == shape(name).context or not fits(name, method, card, tuning, rows=1, tokens=most + 1)
+    assert most == 0 or fits_somehow(most)
+    assert most == shape(name).context or not fits_somehow(most + 1)
 
 
 @settings(max_examples=60)

@@ -95,6 +95,13 @@ MODELS: dict[str, Stored] = {
     "gptq": few_bits("gptq", bits=4),
     "nf4": few_bits("bitsandbytes", load_in_4bit=True),
     "gpt-oss": few_bits("mxfp4", OPEN_EXPERTS),
+    **{
+        f"like-{kind}": {
+            "config.json": json.dumps(LLAMA_8B | {"model_type": kind}),
+            "model.safetensors": header({"a": [8_030_261_248]}),
+        }
+        for kind in ("gemma", "gemma2", "gpt_neox", "phi")
+    },
 }
 
 
@@ -133,6 +140,24 @@ async def test_experts_all_lie_in_memory_and_few_take_time(desk: PaidDesk) -> No
     (dense,) = (await told(desk, "llama-3-70b", tuning="qlora", hardware="h200")).result["options"]
     assert 93.4 < large["peak_gb"] < 115
     assert large["hours_low"] < dense["hours_low"] / 2
+
+
+async def peak_gb(desk: PaidDesk, model: str, *trainer_args: str) -> float:
+    given = {"tuning": "lora", "hardware": "h200", "trainer_args": list(trainer_args), "rows": 50}
+    (option,) = (await told(desk, model, tokens_per_row=4000, **given)).result["options"]
+    return option["peak_gb"]
+
+
+async def test_where_transformers_has_but_eager_attention_for_a_model_its_scores_need_room(desk: PaidDesk) -> None:
+    fused, eager = await peak_gb(desk, "like-gemma"), await peak_gb(desk, "like-gemma2")
+    assert eager > fused + 5
+    loading = "attn_implementation=eager"
+    assert await peak_gb(desk, "like-gemma", loading) == eager == await peak_gb(desk, "like-gemma2", loading)
+
+
+async def test_an_activation_written_out_in_operations_keeps_more_of_a_layer(desk: PaidDesk) -> None:
+    kept = "gradient_checkpointing=false"
+    assert await peak_gb(desk, "like-phi", kept) > 1.5 * await peak_gb(desk, "like-gpt_neox", kept)
 
 
 async def test_of_a_model_that_sees_images_the_text_part_is_read_from_its_weights(desk: PaidDesk) -> None:

@@ -6,7 +6,7 @@ from typing import cast
 from trl_mcp.checks.check import Check, Fault, Gathered
 from trl_mcp.estimate.few_bits import cannot_train
 from trl_mcp.estimate.machine import card_of
-from trl_mcp.estimate.setup import EXPERT_MODULES, SCORING_METHODS
+from trl_mcp.estimate.setup import EXPERT_MODULES, SCORING_METHODS, UNADAPTED_EXPERTS
 from trl_mcp.recipes.gguf import later_obstacle
 from trl_mcp.values import ModelReport, Severity, ToolName, call
 
@@ -70,6 +70,8 @@ def dropout_on_experts(gathered: Gathered) -> Fault | None:
     """Find an adapter with dropout on the experts of a mixture of experts, which PEFT refuses."""
     shape, lora = gathered.shape, gathered.recipe.lora
     if shape is None or not shape.experts or not lora or not lora.get("lora_dropout"):
+        return None
+    if shape.model_type in UNADAPTED_EXPERTS:
         return None
     targets = lora.get("target_modules")
     names = (

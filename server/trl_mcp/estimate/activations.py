@@ -14,6 +14,8 @@ _TILE_VOCABULARY = 32_768
 _HALF = 2
 #: Models that norm each head's query and key: model types of transformers.
 NORMED_HEADS = frozenset(["gemma3_text", "olmo2", "qwen3", "qwen3_moe", "qwen3_next"])
+#: Those whose activation, gelu_new, transformers computes in operations of its own (activations.py, NewGELUActivation).
+_WRITTEN_OUT = frozenset(["codegen", "gpt2", "gpt_neo", "gptj", "phi"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,7 @@ def layer_bytes(shape: ModelShape, setup: Setup, memory: Mapping[str, float]) ->
         (4 if setup.stack != "compiled" or _wide(setup) else _HALF) * normed
         + attention
         + feed_forward_bytes(shape, trained=setup.tuning == "full")
+        + _written_out_bytes(shape, setup)
     )
     return memory["kept"] * (kept + _read_bytes(shape, setup, normed)) + _adapter_bytes(shape, setup, memory) + four_bit
 
@@ -134,6 +137,15 @@ def feed_forward_bytes(shape: ModelShape, trained: bool = True) -> float:
         return per_number * shape.intermediate
     sparse = shape.experts_per_token * (per_number * shape.expert_intermediate + 2 * _HALF * shape.hidden)
     return max(sparse, per_number * shape.intermediate if shape.sparse_layers < shape.layers else 0)
+
+
+def _written_out_bytes(shape: ModelShape, setup: Setup) -> float:
+    """Return what gelu_new keeps beside half of its input, in the place of the input.
+
+    Autocast cubes in float32, and so are three numbers: the input, the tanh, and one more than that.
+    """
+    by_transformers = setup.stack in {"trl", "hf-2023"}
+    return 3 * 4 * shape.intermediate if by_transformers and shape.model_type in _WRITTEN_OUT else 0
 
 
 def all_inputs(shape: ModelShape) -> int:

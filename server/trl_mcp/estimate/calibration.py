@@ -10,12 +10,12 @@ from trl_mcp.estimate.setup import Calibration
 CALIBRATION = Calibration(
     memory=MappingProxyType(
         {
-            "kept": 0.9995,
+            "kept": 0.9996,
             "layer": 0.9919,
-            "adapter": 0.9927,
+            "adapter": 0.9926,
             "eager": 8.586,
             "eager_kept": 3.443,
-            "litgpt_4bit": 3.387,
+            "litgpt_4bit": 3.395,
             "compiled": 0.55,
             "logits_plain": 14.1,
             "logits_online": 11.0,
@@ -24,7 +24,7 @@ CALIBRATION = Calibration(
             "logits_early": 18.04,
             "logits_remote": 12.08,
             "logits_half": 7.901,
-            "logits_litgpt": 9.66,
+            "logits_litgpt": 9.666,
             "logits_compiled": 6.134,
             "logits_chunked": 0.5,
             "unused": 0.0795,

@@ -7,6 +7,27 @@ from trl_mcp.values import ModelShape
 
 ALL_LINEAR = frozenset({"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"})
 EXPERT_MODULES = frozenset({"gate_proj", "up_proj", "down_proj"})
+#: Models whose experts PEFT 0.21.2 leaves alone: model types of transformers 5.23 that have experts and are not among
+#: those whose modules it maps to tensors (transformers_weight_conversion.py). Those it does not know count as mapped.
+UNADAPTED_EXPERTS = frozenset(
+    [
+        *("aria_text", "bamba", "dbrx", "deepseek_v4", "gpt_oss", "granitemoe", "granitemoehybrid", "granitemoeshared"),
+        *("granitemoe_swa", "hy_v3", "hy_v4", "jamba", "jetmoe", "kimi_linear", "lfm2_moe", "llama4", "llama4_text"),
+        *("mimo_v2_flash", "nemotron_h", "phimoe", "qwen3_5_moe", "qwen3_5_moe_text"),
+    ]
+)
+#: Models that transformers 5.23 gives eager attention where none is asked for (`_supports_sdpa` is false).
+EAGER_BY_DEFAULT = frozenset(
+    [
+        *("bloom", "codegen", "deepseek_v4", "flint", "gemma2", "gpt_neo", "gpt_oss", "gptj", "granite_swa"),
+        *("granitemoe_swa", "hy_v4", "inkling2_text", "mimo_v2_flash", "mpt", "openai-gpt", "vaultgemma", "xglm"),
+    ]
+)
+#: Models with one module for query, key and value, and with one for gate and up: model types of transformers.
+_ONE_FOR_ATTENTION = frozenset(
+    ["bloom", "codegen", "falcon", "gpt2", "gpt_bigcode", "gpt_neox", "mpt", "phi3", "starcoder"]
+)
+_ONE_FOR_GATE = frozenset(["glm", "glm4", "phi3"])
 BYTES: Mapping[str, int] = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 
@@ -131,18 +152,22 @@ SCORING_METHODS = frozenset(name for name, method in METHODS.items() if method.l
 
 
 def modules(shape: ModelShape) -> dict[str, tuple[int, int]]:
-    """Return what adapters can be put on in one layer, beside experts: name -> (inputs, outputs)."""
+    """Return what adapters can be put on in one layer, beside experts: name -> (inputs, outputs).
+
+    What a model has as one goes by the name of the first.
+    """
     query, key = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
-    found = {
-        "q_proj": (shape.hidden, query),
-        "k_proj": (shape.hidden, key),
-        "v_proj": (shape.hidden, key),
-        "o_proj": (query, shape.hidden),
-    }
+    found = {"o_proj": (query, shape.hidden)}
+    if shape.model_type in _ONE_FOR_ATTENTION:
+        found["q_proj"] = (shape.hidden, query + 2 * key)
+    else:
+        found |= {"q_proj": (shape.hidden, query), "k_proj": (shape.hidden, key), "v_proj": (shape.hidden, key)}
     if shape.experts:
         return found
-    found["up_proj"] = (shape.hidden, shape.intermediate)
     found["down_proj"] = (shape.intermediate, shape.hidden)
+    if shape.gated and shape.model_type in _ONE_FOR_GATE:
+        return found | {"up_proj": (shape.hidden, 2 * shape.intermediate)}
+    found["up_proj"] = (shape.hidden, shape.intermediate)
     return found | ({"gate_proj": (shape.hidden, shape.intermediate)} if shape.gated else {})
 
 
@@ -170,7 +195,8 @@ def _expert_numbers(shape: ModelShape, lora: Lora) -> int:
 
 def adapts_experts(shape: ModelShape, lora: Lora | None) -> bool:
     """Whether adapters are put on experts."""
-    return bool(shape.experts and lora and EXPERT_MODULES & lora.targets)
+    is_known = shape.model_type not in UNADAPTED_EXPERTS
+    return bool(shape.experts and is_known and lora and EXPERT_MODULES & lora.targets)
 
 
 def adapter_reads(shape: ModelShape, lora: Lora) -> int:

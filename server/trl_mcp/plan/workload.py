@@ -7,7 +7,7 @@ from typing import cast
 
 from trl_mcp.data.tokens import LADDER
 from trl_mcp.estimate.duration import Job
-from trl_mcp.estimate.setup import ALL_LINEAR, METHODS, Lora
+from trl_mcp.estimate.setup import ALL_LINEAR, EAGER_BY_DEFAULT, METHODS, Lora
 from trl_mcp.plan.shapes import Shapes
 from trl_mcp.recipes.batch import group_size
 from trl_mcp.recipes.method import Method
@@ -119,7 +119,7 @@ class Workload:
             lora=_lora(self.recipe.lora or {}, self.shapes.model),
             optimizer=str(read("optim") or "adamw_torch_fused"),
             checkpointing=read("gradient_checkpointing") is not False and read("activation_checkpointing") is not False,
-            attention=_attention(config),
+            attention=_attention(config, self.shapes.model),
             liger=bool(read("use_liger_kernel")),
             strategy=self.recipe.strategy or "",
             vllm=bool(read("use_vllm")),
@@ -213,10 +213,12 @@ def _targets(named: object) -> frozenset[str]:
     return ALL_LINEAR if names - ALL_LINEAR else names
 
 
-def _attention(config: Mapping[str, object]) -> str:
+def _attention(config: Mapping[str, object], shape: ModelShape) -> str:
     loading = config.get("model_init_kwargs")
     named = str(cast(Mapping[str, object], loading).get("attn_implementation", "")) if isinstance(loading, dict) else ""
-    return "flash" if "flash" in named else named if named in {"eager", "sdpa"} else "sdpa"
+    if named in {"eager", "sdpa"} or "flash" in named:
+        return "flash" if "flash" in named else named
+    return "eager" if shape.model_type in EAGER_BY_DEFAULT else "sdpa"
 
 
 def _dtype(config: Mapping[str, object], tuning: str) -> str:
