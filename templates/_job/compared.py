@@ -2,15 +2,17 @@
 
 from typing import Any
 
-from _job.naming import find_twins, name_words
+from _job.naming import find_twins, name_words, plain_name
 from _job.texts import UnusableRowError
 
-# How a column of such a name says it: by the number of the answer, from 0; by a number below or above zero; by the mark
-# that the answer's name bears.
+# How a column of such a name says it: by the number of the answer, from 0; by a number below or above zero; by a text
+# with the mark that the answer's name bears.
 BY_NUMBER = ("better_response_id", "choice")
 BY_SIGN = ("preference_strength", "overall_preference")
-BY_MARK = ("winner",)
-VERDICT_NAMES = (*BY_NUMBER, *BY_SIGN, *BY_MARK)
+BY_MARK = (
+    *("winner", "best", "better", "better_answer", "better_response"),
+    *("preference", "preferred", "preferred_answer", "preferred_response"),
+)
 
 
 def first_is_better(name: str, verdict: Any, other: Any, twins: tuple[str, str]) -> bool:
@@ -18,7 +20,7 @@ def first_is_better(name: str, verdict: Any, other: Any, twins: tuple[str, str])
 
     `name` is the verdict's column, `twins` those of the answers; `other` is the second one's score, if there are scores.
     """
-    if name in BY_MARK:
+    if plain_name(name) in BY_MARK:
         marks = [set(name_words(twin)) - set(name_words(twins[1 - place])) for place, twin in enumerate(twins)]
         word = set(name_words(verdict)[-1:]) if isinstance(verdict, str) else set[str]()
         found = [bool(word) and word == mark for mark in marks]

@@ -8,7 +8,7 @@ from _job.columns import ColumnSource, SeveralColumnsError, SourceMap, UnclearCo
 from _job.layouts import PROMPT_METHODS, Layout, LayoutFinder
 from _job.reading import Part
 from _job.shaping import RowShaper
-from _job.suggestions import no_layout, several_columns
+from _job.suggestions import VERDICT_WORDS, judge_of, no_layout, several_columns
 from _job.survey import ColumnFacts, reached, survey_columns, survey_places
 from _job.texts import Row, UnusableRowError
 from _job.wording import layout_name, say_conversion
@@ -102,6 +102,17 @@ def choose_without_strays(
         return choose_shaper(sample, sources, kept, rules)
     except UnclearColumnsError:
         return None
+
+
+def verdict_beside(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> str:
+    """Return the column that says row by row which of two answers is better, where `columns` say it for all; or ""."""
+    if "chosen" not in columns or "rejected" not in columns:
+        return ""
+    sample = rows[:FIRST_ROWS]
+    sources = map_sources({}, column_names(sample), sample)
+    judge = judge_of(LayoutFinder(survey_columns(sources.sources, sample)), VERDICT_WORDS)
+    named = {columns.get("chosen"), columns.get("rejected")}
+    return judge[1] if judge and named == set(judge[0]) else ""
 
 
 def is_stray(source: ColumnSource, sample: Sequence[Mapping[str, Any]]) -> bool:

@@ -9,7 +9,7 @@ from functools import cached_property
 
 from _job.cells import CONVERSATION_KINDS, SPOKEN_KINDS
 from _job.columns import SeveralColumnsError
-from _job.compared import VERDICT_NAMES, find_scores
+from _job.compared import BY_MARK, BY_NUMBER, BY_SIGN, find_scores
 from _job.naming import KIN, NAMES_WITH_A_PART, PAIR_NAMES, find_twins, has_thoughts, may_answer, plain_name, talk_rank
 from _job.survey import ColumnFacts
 
@@ -120,7 +120,7 @@ class LayoutFinder:
                 return {"prompt": instruction[0], "input": given[0]}
         prompt = self.pick("prompt", [kind for kind in SPOKEN_KINDS if kind != "json_strings"])
         if prompt is None:
-            talks = self.named(["context"], NATIVE_KINDS)
+            talks = self.named(["context", "history"], NATIVE_KINDS)
             return {"prompt": talks[0]} if talks else {}
         choices = self.prompt_choices(prompt)
         if len(choices) > 1:
@@ -303,7 +303,7 @@ def spoken_answers(finder: LayoutFinder) -> list[str]:
 
 def find_verdict(finder: LayoutFinder, twins: tuple[str, str]) -> tuple[str, ...]:
     """Return the column that says which of two answers is the better one, or those of their scores; none if unclear."""
-    verdicts = finder.named(VERDICT_NAMES, LABEL_KINDS)
+    verdicts = [*finder.named((*BY_NUMBER, *BY_SIGN), LABEL_KINDS), *finder.named(BY_MARK, ["text"])]
     scores = find_scores([name for name, facts in finder.facts.items() if facts.kind == "number"], twins)
     return tuple(verdicts) if len(verdicts) == 1 else () if verdicts else scores or ()
 

@@ -42,7 +42,8 @@ class RowReader:
         value = part.source.get(row)
         if value is None:
             absent = any(column not in row for column in part.source.reads)
-            raise UnusableRowError(("missing_column" if part.pinned else "mixed_layout") if absent else "null_value")
+            reason = ("missing_column" if part.pinned else "mixed_layout") if absent else "null_value"
+            raise UnusableRowError(reason, part.source.column or part.source.path)
         return value
 
     def optional(self, row: Mapping[str, Any], name: str) -> Any:
@@ -55,13 +56,24 @@ class RowReader:
         kind = self.parts[name].kind
         if kind == "json" or (kind in TURN_KINDS and not isinstance(value, str)):
             raise UnusableRowError("wrong_type" if self.chat_template else "no_chat_template")
-        return read_text(value, when_empty)
+        try:
+            return read_text(value, when_empty)
+        except UnusableRowError as error:
+            raise self.found_in(name, error) from None
 
     def turns(self, row: Mapping[str, Any], name: str, role: str | None = None, trained: bool = True) -> list[Row]:
         """Return a part as turns; a text is a turn of the role."""
         if not self.chat_template:
             raise UnusableRowError("no_chat_template")
-        value, kind = self.cell(row, name), self.parts[name].kind
+        value = self.cell(row, name)
+        try:
+            return self.as_turns(value, name, role, trained)
+        except UnusableRowError as error:
+            raise self.found_in(name, error) from None
+
+    def as_turns(self, value: Any, name: str, role: str | None, trained: bool) -> list[Row]:
+        """Return the value of a part as turns."""
+        kind = self.parts[name].kind
         if kind == "parts":
             return [{"role": role or "user", "content": read_content(value)}]
         if not isinstance(value, str) or kind == "json":
@@ -71,6 +83,11 @@ class RowReader:
         if role is None:
             raise UnusableRowError("wrong_type")
         return [{"role": role, "content": read_text(value, empty_reason(role, trained))}]
+
+    def found_in(self, name: str, error: UnusableRowError) -> UnusableRowError:
+        """Return the error with the column that the part is read from."""
+        error.column = error.column or self.parts[name].source.column or self.parts[name].source.path
+        return error
 
     def question(self, row: Mapping[str, Any]) -> list[Row]:
         """Return the turns of the prompt, with the input that belongs to it."""

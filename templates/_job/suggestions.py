@@ -13,9 +13,8 @@ from _job.naming import KIN, find_twins, has_thoughts, name_words, place_in_talk
 Complete = Callable[[dict[str, str]], dict[str, str] | None]
 TRIAL_LIMIT = 12
 LENGTH_RATIO = 4
-JUDGE_WORDS = frozenset(
-    ("better", "winner", "choice", "preference", "preferred", "best", "label", "labels", "score", "rank")
-)
+VERDICT_WORDS = frozenset(("better", "winner", "choice", "preference", "preferred", "best"))
+JUDGE_WORDS = VERDICT_WORDS | {"label", "labels", "score", "rank"}
 MEND = "`columns` cannot say that; save the rows with the better one as chosen and the other as rejected"
 SUGGESTION_LIMIT = 6
 NEEDED_PARTS = {
@@ -99,13 +98,16 @@ def hint(finder: LayoutFinder) -> str:
     return ""
 
 
-def judge_of(finder: LayoutFinder) -> tuple[tuple[str, str], str] | None:
-    """Return two answers of which another column says, row by row, which is the better one; and that column."""
+def judge_of(finder: LayoutFinder, words: frozenset[str] = JUDGE_WORDS) -> tuple[tuple[str, str], str] | None:
+    """Return two answers of which another column says, row by row, which is the better one; and that column.
+
+    One of the words is in that column's name.
+    """
     lists = [name for name, facts in finder.facts.items() if facts.kind == "json_strings"]
     twins = find_twins([*answering(finder), *lists])
     known = {**finder.facts, **finder.places}
     judges = [name for name, facts in known.items() if facts.varies and facts.kind in LABEL_KINDS and not facts.prose]
-    judges = [name for name in judges if not JUDGE_WORDS.isdisjoint(name_words(name))]
+    judges = [name for name in judges if not words.isdisjoint(name_words(name))]
     return (twins, judges[0]) if twins and judges else None
 
 

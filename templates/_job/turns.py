@@ -30,8 +30,10 @@ def read_turns(value: Any, speakers: Speakers, trained: bool = True) -> list[Row
     """
     if isinstance(value, Mapping):
         value = [value]
-    if not isinstance(value, list | tuple) or not value:
+    if not isinstance(value, list | tuple):
         raise UnusableRowError("wrong_type")
+    if not value:
+        raise UnusableRowError("no_answer" if trained else "no_question")
     if isinstance(value[0], Mapping) and "role" not in value[0] and exchange_fields(value[0]):
         value = exchanged_turns(value)
     return [read_turn(turn, speakers, trained) for turn in value]

@@ -121,6 +121,34 @@ def test_a_pair_of_conversations_is_compared_by_its_answers(report_of: Any) -> N
     assert problem(report_of(rows, "dpo"), "data.identical_pair").rows == (2,)
 
 
+def compared(number: int, preferred: str) -> dict[str, Any]:
+    answers = [f"There are {number + more} of them as far as anybody here could count." for more in (1, 2)]
+    prompt = f"How many of them are there beside {number}?"
+    return {"prompt": prompt, "response_a": answers[0], "response_b": answers[1], "preferred": preferred}
+
+
+def test_columns_that_fix_what_a_verdict_says_row_by_row_are_warned_about(write_rows: WriteRows) -> None:
+    path = write_rows("pairs.jsonl", [compared(n, "ab"[n % 2]) for n in range(8)])
+    fixed = {"chosen": "response_a", "rejected": "response_b"}
+    found = problem(look(path, RowWishes("dpo", columns=fixed)).report, "data.sides")
+    assert found.severity is Severity.WARNING
+    assert "preferred says row by row" in found.message
+    assert "data.sides" not in codes(look(path, RowWishes("dpo")).report)
+    alike = write_rows("alike.jsonl", [compared(n, "a") for n in range(8)])
+    assert "data.sides" not in codes(look(alike, RowWishes("dpo", columns=fixed)).report)
+
+
+def test_rows_that_are_left_out_are_told_with_the_column(write_rows: WriteRows) -> None:
+    rows: list[dict[str, Any]] = [{"prompt": f"{n}?", "chosen": "Yes.", "rejected": "No."} for n in range(20)]
+    odd = [{"chosen": None}, {"rejected": None}, {"rejected": None}, {"chosen": 7}]
+    path = write_rows("pairs.jsonl", [*rows, *({**rows[0], **each} for each in odd)])
+    report = look(path, RowWishes("dpo")).report
+    assert (
+        problem(report, "data.none_values").message == "3 rows left out: a missing value, in rejected (2), chosen (1)."
+    )
+    assert problem(report, "data.types").message == "1 row left out: a value of the wrong type, in chosen."
+
+
 def test_rows_that_come_twice_are_counted_but_the_first(report_of: Any) -> None:
     report = report_of([*talks(4), *talks(3), talk(), talk()])
     found = problem(report, "data.duplicates")

@@ -126,7 +126,7 @@ async def test_a_row_of_a_million_characters_is_found_by_its_tokens(
         ({"messages": json.dumps(talk("Hello?", "Hi.")["messages"])}, 39, "data.types"),
         ({"messages": [{"role": "user", "content": [{"type": "image"}]}]}, 39, "data.vision"),
         ({"prompt": "Hi", "completion": "Hello"}, 39, "data.mixed_layout"),
-        ({"messages": []}, 39, "data.types"),
+        ({"messages": []}, 39, "data.last_assistant"),
     ],
 )
 async def test_a_row_in_another_layout_is_dropped_and_told(

@@ -114,6 +114,33 @@ async def test_money_is_minutes_times_price_and_a_cap_leaves_out_what_could_cost
     assert all("above max_cost_usd" in each["reason"] for each in await options(desk, max_cost_usd=0.01))
 
 
+async def test_what_an_option_costs_at_most_is_what_a_cap_is_held_against(desk: PaidDesk) -> None:
+    (option,) = await options(desk, tuning="lora", hardware="l40sx1")
+    assert option["usd_expected"] <= option["usd_p90"] <= option["usd_ceiling"]
+    assert option["usd_ceiling"] == pytest.approx(option["timeout_s"] / 60 * 0.03, abs=1e-6)
+    below = {"tuning": "lora", "hardware": "l40sx1", "max_cost_usd": option["usd_ceiling"]}
+    (kept,) = await options(desk, **below)
+    assert "above max_cost_usd" not in kept["reason"]
+    (left_out,) = await options(desk, **below | {"max_cost_usd": option["usd_ceiling"] - 0.001})
+    assert "above max_cost_usd" in left_out["reason"]
+    (local,) = await options(desk, tuning="lora", hardware="local", rows=10, tokens_per_row=50)
+    assert "usd_ceiling" not in local
+
+
+async def test_where_all_could_cost_more_than_the_cap_the_epochs_that_do_not_are_named(desk: PaidDesk) -> None:
+    asked = {"tuning": "lora", "hardware": "l40sx1", "rows": 50_000}
+    (three,) = await options(desk, **asked, epochs=3)
+    (one,) = await options(desk, **asked, epochs=1)
+    answer = await estimate(desk, **asked, epochs=3, max_cost_usd=one["usd_ceiling"])
+    (note,) = [each for each in answer.result["assumptions"] if each.startswith("nothing that fits stays below")]
+    assert note.endswith(f"with epochs=1 it is ${one['usd_ceiling']:.2f}")
+    assert three["usd_ceiling"] > one["usd_ceiling"]
+
+
+async def test_a_plan_is_no_model_yet(desk: PaidDesk) -> None:
+    await refused(desk, "is a plan: there is no model until", "start_job", model="plan-0123456789ab")
+
+
 async def flavors(desk: PaidDesk) -> list[Any]:
     from trl_mcp.hub.hub import Hub
 

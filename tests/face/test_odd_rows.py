@@ -1,6 +1,7 @@
 """A row of another kind among the first ones is left out and named; it does not decide how the others are read."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -32,12 +33,41 @@ def pairs(count: int) -> list[dict[str, Any]]:
     return [{"prompt": f"And {n}?", "chosen": f"It is {n}.", "rejected": f"No, not {n}."} for n in range(count)]
 
 
+def compared(number: int) -> dict[str, Any]:
+    return {
+        "id": f"c{number}",
+        "history": [{"from": "human", "value": f"How do I track parcel {number}?"}],
+        "response_a": f"To track parcel {number}, open Settings and press Track.",
+        "response_b": f"No idea where parcel {number} is, please call us again.",
+        "preferred": "ab"[number % 2],
+        "tester": "mia",
+    }
+
+
+async def test_what_testers_compared_is_trained_on_as_they_exported_it(ask: Ask, tmp_path: Path) -> None:
+    """Several files, ties, gaps, and a column that says which answer is the better one."""
+    export = tmp_path / "export"
+    export.mkdir()
+    odd: list[dict[str, Any]] = [{"preferred": "tie"}, {"response_b": None}, {"history": []}]
+    for part in range(3):
+        rows = [*(compared(number) for number in range(part, 30, 3)), compared(part) | odd[part]]
+        lines = "".join(f"{json.dumps(row)}\n" for row in rows)
+        (export / f"part-{part}.jsonl").write_text(lines, encoding="utf-8")
+    told = (await ask("validate_dataset", dataset=str(export))).result
+    assert (told["verdict"], told["rows_kept"], told["use"]["method"]) == ("ready", 30, "dpo")
+    assert "as preferred says" in told["conversion"]
+    messages = [each["message"] for each in told["problems"]]
+    assert "1 row left out: a missing value, in response_b." in messages
+    assert "1 row left out: a prompt in which nobody asks anything, in history." in messages
+    assert "1 row left out: two answers of which neither is said to be the better one." in messages
+
+
 @pytest.mark.parametrize(
     ("rows", "odd", "layout", "code"),
     [
         (talks(60), {"messages": "only words"}, "messages", "data.types"),
         (talks(60), {"messages": None}, "messages", "data.none_values"),
-        (talks(60), {"messages": []}, "messages", "data.types"),
+        (talks(60), {"messages": []}, "messages", "data.last_assistant"),
         (texts(60), {"messages": "only words"}, "messages (JSON text)", "data.types"),
         (shared(60), talk(), "conversations (from/value)", "data.mixed_layout"),
         (shared(60), {"text": "only words"}, "conversations (from/value)", "data.mixed_layout"),

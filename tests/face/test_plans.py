@@ -86,7 +86,7 @@ async def test_rows_that_are_left_out_are_a_warning(ask: Ask, training: dict[str
     found = {finding["code"]: finding for finding in result["findings"]}
     assert result["status"] == "planned"
     assert {finding["severity"] for finding in found.values()} == {"warning"}
-    assert found["data.empty_text"]["message"] == "1 row left out: an empty text (row 1)."
+    assert found["data.empty_text"]["message"] == "1 row left out: an empty text, in text (row 1)."
     assert "(row 2)" in found["data.none_values"]["message"]
 
 

@@ -311,6 +311,8 @@ def test_no_word_of_any_layout_is_lost_or_glued_to_another(said: list[str], chat
         ({"preference_strength": 2}, "Two."),
         ({"winner": "model_b"}, "Two."),
         ({"winner": "model_a"}, "Three."),
+        ({"Preferred": "B"}, "Two."),
+        ({"better_answer": "response_a"}, "Three."),
         ({"score_a": 1, "score_b": 3.5}, "Two."),
     ],
 )
@@ -324,10 +326,22 @@ def test_the_better_of_two_answers_is_told_by_a_column_beside_them(verdict: dict
     }
 
 
-@pytest.mark.parametrize("verdict", [{"preference_strength": 0}, {"winner": "tie"}, {"score_a": 2, "score_b": 2}])
+@pytest.mark.parametrize(
+    "verdict", [{"preference_strength": 0}, {"winner": "tie"}, {"preferred": "tie"}, {"score_a": 2, "score_b": 2}]
+)
 def test_two_answers_without_a_winner_are_left_out(verdict: dict[str, Any]) -> None:
     row = {"prompt": "How many?", "response_a": "It is: Three.", "response_b": "It is: Two."} | verdict
     assert reason(row, "dpo") == "no_winner"
+
+
+def test_a_conversation_called_history_is_the_prompt_of_the_answers_beside_it() -> None:
+    row = {"history": [USER, ASSISTANT, USER], "chosen": "Three.", "rejected": "Two."}
+    (pair,) = convert(row, "dpo")
+    assert pair["prompt"] == row["history"]
+    assert pair["chosen"] == [{"role": "assistant", "content": "Three."}]
+    answers = {"answer_1": "There are three of them.", "answer_2": "There are two of them."}
+    (pair,) = convert({"history": row["history"], **answers, "preferred": "2"}, "dpo")
+    assert (pair["prompt"], pair["chosen"][0]["content"]) == (row["history"], answers["answer_2"])
 
 
 def test_a_whole_conversation_is_no_completion() -> None:

@@ -94,6 +94,11 @@ _DATA_WARNINGS = _at(
     ("data.duplicates", "rows that are there twice", "remove the copies"),
     ("data.leakage", "rows of the evaluation split in the training split", "remove them from one"),
     ("data.bad_answers", "answers marked as bad, trained on as if good", "method=kto"),
+    (
+        "data.sides",
+        "one answer named as better in every row, where a column says which is",
+        "leave both out of columns",
+    ),
     ("kto.balance", "more good than bad answers, or fewer", "the weight named"),
 )
 _DATA_ERRORS = _at(

@@ -69,6 +69,7 @@ def look_at(source: RowSource, wishes: RowWishes, deadline: float, progress: Pro
         columns=_rewarded(conversion) if method in job_module("layouts").PROMPT_METHODS else report.columns,
         problems=(
             *(_unwanted_answers(head, method, wishes) if "kto" in report.methods_ok else ()),
+            *problems.verdict_problems(wishes.columns, job_module("conversion").verdict_beside(head, wishes.columns)),
             *problems.other_methods(
                 {name: error.suggestions[0] for name, error in faults.items() if error.suggestions}
             ),

@@ -9,6 +9,7 @@ from trl_mcp.render.templates import job_module
 from trl_mcp.values import DataProblem, Severity
 
 FIRST_ROWS = 5
+MOST_COLUMNS = 5
 KTO_RATIO = (1.0, 1.33)
 # What the reason for dropping a row is called where other checks name it already; else it is data.<reason>.
 _DROP_CODES = {
@@ -94,7 +95,7 @@ PROBLEMS = {
     "duplicate": _Problem(
         "data.duplicates",
         "the text of a row before them once more",
-        "Remove the copies, unless they are meant as weight.",
+        "They are kept: remove the copies, unless they are meant as weight.",
     ),
     "leakage": _Problem(
         "data.leakage",
@@ -105,15 +106,18 @@ PROBLEMS = {
 
 
 class Tally:
-    """How many rows have each problem, and the numbers of the first ones."""
+    """How many rows have each problem, in which columns, and the numbers of the first ones."""
 
     def __init__(self) -> None:
         self.counts = Counter[str]()
         self._rows: dict[str, list[int]] = {}
+        self._columns: dict[str, Counter[str]] = {}
 
-    def add(self, name: str, row: int) -> None:
+    def add(self, name: str, row: int, column: str | None = None) -> None:
         """Note that a row has a problem."""
         self.counts[name] += 1
+        if column:
+            self._columns.setdefault(name, Counter()).update([column])
         rows = self._rows.setdefault(name, [])
         if len(rows) < FIRST_ROWS:
             rows.append(row)
@@ -121,6 +125,12 @@ class Tally:
     def rows(self, name: str) -> tuple[int, ...]:
         """Return the numbers of the first rows that have a problem."""
         return tuple(self._rows.get(name, ()))
+
+    def columns(self, name: str) -> str:
+        """Return in words in which columns a problem was found, the first of many; empty where that is not known."""
+        found = self._columns.get(name, Counter[str]()).most_common(MOST_COLUMNS)
+        words = [column if count == self.counts[name] else f"{column} ({count:,})" for column, count in found]
+        return f", in {', '.join(words)}" if words else ""
 
 
 def dropped_problems(dropped: Tally) -> list[DataProblem]:
@@ -132,11 +142,21 @@ def dropped_problems(dropped: Tally) -> list[DataProblem]:
             Severity.WARNING,
             count,
             dropped.rows(reason),
-            f"{_rows(count)} left out: {reasons[reason]}.",
+            f"{_rows(count)} left out: {reasons[reason]}{dropped.columns(reason)}.",
             _DROP_FIXES.get(reason, "Mend these rows, or go on without them."),
         )
         for reason, count in dropped.counts.most_common()
     ]
+
+
+def verdict_problems(columns: Mapping[str, str], verdict: str) -> tuple[DataProblem, ...]:
+    """Return a warning where a column says row by row which of two answers is the better one, and `columns` for all."""
+    if not verdict:
+        return ()
+    sides = f"chosen={columns['chosen']} and rejected={columns['rejected']}"
+    message = f"{sides} holds for every row, while {verdict} says row by row which answer is the better one."
+    fix = "Leave both out of columns, or save the rows with the better answer as chosen and the other as rejected."
+    return (DataProblem("data.sides", Severity.WARNING, 0, (), message, fix),)
 
 
 def noted_problems(noted: Tally, *, one_in: int = 1) -> list[DataProblem]:

@@ -106,7 +106,7 @@ class RowScan:
         try:
             converted: list[Row] = self.conversion.convert(row)
         except job_module("cells").UnusableRowError as problem:
-            self.dropped.add(problem.reason, number)
+            self.dropped.add(problem.reason, number, problem.column)
             return
         notes = {note: None for each in converted for note in row_notes(each, self.conversion.targets)}
         for note in notes:

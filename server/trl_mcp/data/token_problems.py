@@ -221,7 +221,10 @@ def _loss_problems(facts: TokenFacts) -> Iterator[DataProblem]:
             0,
             (),
             f"Every turn is trained on, the user's too. assistant_only_loss {able} be used{why}.",
-            'trainer_args=["assistant_only_loss=true"] trains on the answers alone.' if facts.assistant_only else "",
+            'trainer_args=["assistant_only_loss=true"] trains on the answers alone.'
+            if facts.assistant_only
+            else "Where every row is one question and its answer, "
+            'columns=["prompt=messages.0", "completion=messages.1"] trains on the answers alone.',
         )
 
 

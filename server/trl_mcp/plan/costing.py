@@ -21,6 +21,7 @@ from trl_mcp.values import Flavor, ToolName, call
 
 MOST_OPTIONS = 6
 _NEAREST = 3
+_EPOCHS = (2.0, 1.0, 0.5, 0.2, 0.1)
 _DESCRIBED = "described/rows"
 #: What a method that needs rewards is given to be complete: neither changes what the estimate counts.
 _REWARDS = {Rewards.NONE: (), Rewards.ANY: (f"judge:{_DESCRIBED}",), Rewards.ONE_MODEL: (_DESCRIBED,)}
@@ -82,8 +83,8 @@ async def answer_cost(question: CostQuestion, gathering: Gathering) -> CostAnswe
     if question.hardware == AUTO and any(each.verdict == "fits" for each in below):
         shown = [each for each in below if each.possible]
     quick = [each for of_tuning in weighed for each in of_tuning if is_quick_enough(each, machines)]
-    notes += _out_of_reach(quick if question.hardware == AUTO else shown, question)
     by_tuning = {work.recipe.tuning: work for work in works}
+    notes += _out_of_reach(quick if question.hardware == AUTO else shown, question, by_tuning, machines)
     told = [_with_most(_with_cap(each, question), by_tuning[each.tuning], machines[each.hardware]) for each in shown]
     return CostAnswer(told, cheapest(below), fastest(below), notes, age_s)
 
@@ -201,16 +202,32 @@ def _with_cap(found: Option, question: CostQuestion) -> Option:
     return replace(found, reason=f"{found.reason}; {note}")
 
 
-def _out_of_reach(found: Sequence[Option], question: CostQuestion) -> list[str]:
-    """Return the least that a training could cost at most, where everything that fits could cost more than the cap."""
+def _out_of_reach(
+    found: Sequence[Option], question: CostQuestion, works: Mapping[str, Workload], machines: Mapping[str, Flavor]
+) -> list[str]:
+    """Return the least that a training could cost at most, where everything that fits could cost more than the cap.
+
+    `works` are by tuning; some fewer epochs are tried.
+    """
     known = [each for each in found if each.verdict == "fits" and each.usd_expected is not None]
     if question.cap is None or not known or not all(_is_above(each, question) for each in known):
         return []
     least = min(known, key=lambda each: highest_cost(each, question.attempts))
     amount = at_most(highest_cost(least, question.attempts))
     nearest = f"{least.tuning} on {least.hardware} has the lowest ceiling, {amount}"
-    less = "fewer rows or epochs, shorter rows or a smaller model lower it"
+    less = _fewer_epochs(question, works[least.tuning], machines[least.hardware])
     return [f"nothing that fits stays below max_cost_usd {in_usd(question.cap)}: {nearest}; {less}"]
+
+
+def _fewer_epochs(question: CostQuestion, work: Workload, machine: Flavor) -> str:
+    """Return the most epochs, of a few that are tried, with which a training stays below the cap; else what helps."""
+    job = work.job()
+    for fewer in (each for each in _EPOCHS if each < job.epochs and job.max_steps <= 0):
+        recipe = replace(work.recipe, config={**work.recipe.config, "num_train_epochs": fewer})
+        cut = weigh(replace(work, recipe=recipe), machine)
+        if not _is_above(cut, question):
+            return f"with epochs={fewer:g} it is {at_most(highest_cost(cut, question.attempts))}"
+    return "fewer rows or epochs, shorter rows or a smaller model lower it"
 
 
 def _with_most(found: Option, work: Workload, machine: Flavor) -> Option:

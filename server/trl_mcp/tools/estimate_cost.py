@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from trl_mcp.context import CallContext
-from trl_mcp.estimate.options import TUNINGS, Option
+from trl_mcp.estimate.options import TUNINGS, Option, highest_cost
 from trl_mcp.plan.costing import CostQuestion, answer_cost
 from trl_mcp.plan.place import AUTO, LOCAL
 from trl_mcp.recipes.recipe import Asked
@@ -26,7 +26,7 @@ class EstimateCost(Arguments):
     method: MethodName = Field(description="as in submit_training")
     model: str = Field(description="Hub id, absolute path of a model folder, or job id")
     dataset: str | None = Field(None, description="as in submit_training; or give rows and tokens_per_row")
-    rows: Annotated[int, Field(ge=1)] | None = Field(None, description="number of rows, with tokens_per_row")
+    rows: Annotated[int, Field(ge=1)] | None = Field(None, description="with tokens_per_row")
     tokens_per_row: Annotated[float, Field(ge=1, le=1_000_000)] | None = Field(
         None,
         description="mean tokens of a row; of pairs: prompt and one answer; where answers are written: the prompt",
@@ -47,7 +47,7 @@ class EstimateCost(Arguments):
 
 
 class OptionResult(BaseModel):
-    """One machine and tuning; hours and USD are missing where it does not fit or the machine's speed is not known."""
+    """One machine and tuning; hours and USD are missing where it does not fit or its speed is not known."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -59,6 +59,7 @@ class OptionResult(BaseModel):
     hours_high: float | None = None
     usd_expected: float | None = None
     usd_p90: float | None = None
+    usd_ceiling: float | None = None
     timeout_s: int | None = None
     device_batch: int
     reason: str
@@ -93,7 +94,7 @@ async def estimate_cost(arguments: EstimateCost, context: CallContext) -> CostRe
     )
     found = await answer_cost(question, context.gathering)
     return CostResult(
-        options=[option_result(each) for each in found.options],
+        options=[option_result(each, question.attempts) for each in found.options],
         cheapest=_name(found.cheapest),
         fastest=_name(found.fastest),
         assumptions=[*found.assumptions, *(finding.message for finding in brought)],
@@ -101,9 +102,10 @@ async def estimate_cost(arguments: EstimateCost, context: CallContext) -> CostRe
     )
 
 
-def option_result(found: Option) -> OptionResult:
-    """Return an option as a client gets it."""
+def option_result(found: Option, attempts: int) -> OptionResult:
+    """Return an option as a client gets it, with what all attempts can cost at most."""
     told = found.possible
+    timeout_s = found.timeout_s if told and found.hardware != LOCAL else None
     hours = [round(value, 2) if told and value is not None else None for value in (found.hours_low, found.hours_high)]
     money = [float(value) if told and value is not None else None for value in (found.usd_expected, found.usd_p90)]
     return OptionResult(
@@ -115,7 +117,8 @@ def option_result(found: Option) -> OptionResult:
         hours_high=hours[1],
         usd_expected=money[0],
         usd_p90=money[1],
-        timeout_s=found.timeout_s if told and found.hardware != LOCAL else None,
+        usd_ceiling=float(highest_cost(found, attempts)) if timeout_s else None,
+        timeout_s=timeout_s,
         device_batch=found.device_batch,
         reason=found.reason,
     )

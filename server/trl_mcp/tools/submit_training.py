@@ -39,7 +39,7 @@ class SubmitTraining(Arguments):
     columns: NameTexts = Field(
         {},
         description='["target=source"], rarely needed: layouts are recognised; targets: prompt, completion, messages, '
-        "text, chosen, rejected, label, tools or a column a reward reads; a source is a column, a path (turns.0), a "
+        "text, chosen, rejected, label, system, tools or a column a reward reads; a source is a column, a path (turns.0), a "
         'text with {columns} or "answer | after ####"; role.bot=assistant names a speaker',
     )
     system_prompt: str | None = Field(None, description="put before every conversation")

@@ -17,6 +17,7 @@ from trl_mcp.values import ToolName, call
 
 _TEACHERS = ("teacher_model", "teacher_model_name_or_path")
 _HUB_JOB = re.compile(r"[0-9a-f]{24}")
+_PLAN = re.compile(r"plan-[0-9a-f]{12}")
 _WEIGHT = re.compile(r"(.+?)(:[0-9.]+)?")
 
 
@@ -79,6 +80,11 @@ async def _weighed(entry: str, found: _Found, context: CallContext) -> str:
 
 async def _place(text: str, found: _Found, context: CallContext) -> str:
     """Return the folder or repository of a job's model; any other text as it is."""
+    if _PLAN.fullmatch(text):
+        raise InvalidArguments(
+            f"{text} is a plan: there is no model until its run has ended.",
+            next_step=f"{call(ToolName.START_JOB, id=text)} starts it; then give its job id. Nothing was started.",
+        )
     if not is_job_id(text):
         return text
     job = await find_job(text, context)
