@@ -35,7 +35,8 @@ class TimeIsUp(Exception):
 class DataFile:
     """One file of rows. `kind` is one of files.DATA_KINDS; `open` starts at its first byte, from any thread.
 
-    `changed_ns` is when a file of this machine was changed last. Parquet is read through a seekable file, everything else from front to back.
+    `changed_ns` is when a file of this machine was changed last. Parquet is read through a seekable file, everything
+    else from front to back.
     """
 
     name: str

@@ -18,7 +18,7 @@ from trl_mcp.schema import shorten
 from trl_mcp.values import Finding, Severity, ToolName
 
 PLAN_SECONDS = 24 * 3600
-_PLAN_ID = re.compile(r"plan-[0-9a-f]{12}")
+PLAN_ID = re.compile(r"plan-[0-9a-f]{12}")
 
 
 class Estimate(BaseModel):
@@ -149,7 +149,7 @@ class PlanStore:
         """Return a caller's plan. Raises UnknownPlan where there is none or it is too old."""
         path = self._folder / caller / f"{plan_id}.json"
         try:
-            if not _PLAN_ID.fullmatch(plan_id):
+            if not PLAN_ID.fullmatch(plan_id):
                 raise FileNotFoundError
             if time.time() - path.stat().st_mtime > PLAN_SECONDS:
                 raise FileNotFoundError

@@ -10,6 +10,7 @@ from trl_mcp.context import CallContext
 from trl_mcp.errors import InvalidArguments, NotPossible
 from trl_mcp.monitor.status import report_job
 from trl_mcp.plan.place import LOCAL
+from trl_mcp.plan.plan import PLAN_ID
 from trl_mcp.recipes.judges import is_judge
 from trl_mcp.recipes.recipe import Asked
 from trl_mcp.tools.job_ids import find_job, split_id
@@ -17,7 +18,6 @@ from trl_mcp.values import ToolName, call
 
 _TEACHERS = ("teacher_model", "teacher_model_name_or_path")
 _HUB_JOB = re.compile(r"[0-9a-f]{24}")
-_PLAN = re.compile(r"plan-[0-9a-f]{12}")
 _WEIGHT = re.compile(r"(.+?)(:[0-9.]+)?")
 
 
@@ -80,7 +80,7 @@ async def _weighed(entry: str, found: _Found, context: CallContext) -> str:
 
 async def _place(text: str, found: _Found, context: CallContext) -> str:
     """Return the folder or repository of a job's model; any other text as it is."""
-    if _PLAN.fullmatch(text):
+    if PLAN_ID.fullmatch(text):
         raise InvalidArguments(
             f"{text} is a plan: there is no model until its run has ended.",
             next_step=f"{call(ToolName.START_JOB, id=text)} starts it; then give its job id. Nothing was started.",
