@@ -69,20 +69,20 @@ def write_index(wheels: Iterable[Wheel], parent: Path) -> str:
     ordered = sorted(wheels, key=lambda wheel: (wheel.name, wheel.path))
     paths = "\n".join(str(wheel.path) for wheel in ordered)
     folder = parent / hashlib.sha256(paths.encode()).hexdigest()[:16]
-    if not folder.exists():
-        parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with FileLock(parent / "lock"), tempfile.TemporaryDirectory(dir=parent) as unfinished:
-            _write_pages(ordered, Path(unfinished) / folder.name)
-            if not folder.exists():
-                (Path(unfinished) / folder.name).rename(folder)
+    parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with FileLock(parent / "lock"):
+        if not folder.exists():
+            with tempfile.TemporaryDirectory(dir=parent) as unfinished:
+                _write_pages(ordered, Path(unfinished) / folder.name).rename(folder)
     return folder.as_uri()
 
 
-def _write_pages(ordered: Iterable[Wheel], folder: Path) -> None:
+def _write_pages(ordered: Iterable[Wheel], folder: Path) -> Path:
     for name, of_name in groupby(ordered, key=lambda wheel: wheel.name):
         page = folder / name / "index.html"
         page.parent.mkdir(parents=True)
         page.write_text(f"<!DOCTYPE html><html><body>{''.join(map(_link, of_name))}</body></html>", encoding="utf-8")
+    return folder
 
 
 def _link(wheel: Wheel) -> str:

@@ -71,6 +71,11 @@ class ColumnSource:
     column: str | None = None
     path: str | None = None
 
+    @property
+    def place(self) -> str | None:
+        """The column or the path that the value is; None where it is made of several."""
+        return self.column or self.path
+
 
 @dataclass(frozen=True)
 class SourceMap:

@@ -111,8 +111,7 @@ def verdict_beside(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]
     sample = rows[:FIRST_ROWS]
     sources = map_sources({}, column_names(sample), sample)
     judge = judge_of(LayoutFinder(survey_columns(sources.sources, sample)), VERDICT_WORDS)
-    named = {columns.get("chosen"), columns.get("rejected")}
-    return judge[1] if judge and named == set(judge[0]) else ""
+    return judge[1] if judge and {columns["chosen"], columns["rejected"]} == set(judge[0]) else ""
 
 
 def is_stray(source: ColumnSource, sample: Sequence[Mapping[str, Any]]) -> bool:

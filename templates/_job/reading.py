@@ -43,7 +43,7 @@ class RowReader:
         if value is None:
             absent = any(column not in row for column in part.source.reads)
             reason = ("missing_column" if part.pinned else "mixed_layout") if absent else "null_value"
-            raise UnusableRowError(reason, part.source.column or part.source.path)
+            raise self.found_in(name, UnusableRowError(reason))
         return value
 
     def optional(self, row: Mapping[str, Any], name: str) -> Any:
@@ -86,7 +86,7 @@ class RowReader:
 
     def found_in(self, name: str, error: UnusableRowError) -> UnusableRowError:
         """Return the error with the column that the part is read from."""
-        error.column = error.column or self.parts[name].source.column or self.parts[name].source.path
+        error.column = error.column or self.parts[name].source.place
         return error
 
     def question(self, row: Mapping[str, Any]) -> list[Row]:

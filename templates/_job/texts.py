@@ -36,11 +36,11 @@ DROP_REASONS = {
 class UnusableRowError(Exception):
     """A row that no trainer can use; `reason` is a key of `DROP_REASONS`, `column` where that was found, if known."""
 
-    def __init__(self, reason: str, column: str | None = None) -> None:
-        """Keep the reason and the column."""
+    def __init__(self, reason: str) -> None:
+        """Keep the reason."""
         super().__init__(reason)
         self.reason = reason
-        self.column = column
+        self.column: str | None = None
 
 
 def parse_json(text: str) -> Any:

@@ -21,7 +21,7 @@ PAIR_FORMS = ("pair", "both", "scored", "compared", "weighed")
 def source_words(shaper: RowShaper, part: str) -> str:
     """Return the name of the column or the columns that a part is read from."""
     source = shaper.parts[part].source
-    return source.column or source.path or " and ".join(dict.fromkeys(source.reads))
+    return source.place or " and ".join(dict.fromkeys(source.reads))
 
 
 def layout_name(shaper: RowShaper) -> str:

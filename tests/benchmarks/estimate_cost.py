@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import random
 import statistics
 import tempfile
 import time
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from mcp import Client
 
+from tests.data.desk import talks
 from tests.estimate.stored_models import stored_files
 from tests.face.answer import answer_of
 from tests.hub import EmulatedHub
@@ -43,19 +43,6 @@ async def measure(environ: dict[str, str], method: str, model: str, **given: obj
     return taken[0], statistics.median(taken[1:])
 
 
-def conversations() -> bytes:
-    """Return the lines of a data set of chats."""
-    chance = random.Random(3)
-    words = ["the", "of", "and", "to", "in", "is", "it", "you", "that", "he", "was", "for", "on", "are", "with", "as"]
-
-    def line(number: int) -> str:
-        question, answer = (" ".join(chance.choices(words, k=count)) for count in (30, 60))
-        turns = [{"role": "user", "content": f"{number} {question}"}, {"role": "assistant", "content": answer}]
-        return json.dumps({"messages": turns})
-
-    return "\n".join(map(line, range(DATA_ROWS))).encode()
-
-
 def tokenizer_files(folder: Path) -> dict[str, bytes]:
     """Return the files of a tokenizer made on the spot."""
     return {path.name: path.read_bytes() for path in make_tokenizer(folder, "bpe", CHATML).iterdir()}
@@ -71,7 +58,10 @@ def main() -> None:
     """Print how long it takes for described rows, and for data that was looked at before."""
     with EmulatedHub.start() as hub, tempfile.TemporaryDirectory() as home:
         token_python(Path(home))
-        tokenizer, data = tokenizer_files(Path(home) / "tokenizer"), conversations()
+        tokenizer, data = (
+            tokenizer_files(Path(home) / "tokenizer"),
+            "\n".join(map(json.dumps, talks(DATA_ROWS))).encode(),
+        )
         for name in MODELS:
             hub.add_repo(f"acme/{name}", {**stored_files(name), **tokenizer})
         hub.add_repo("acme/chats", {"train.jsonl": data}, repo_type="dataset")

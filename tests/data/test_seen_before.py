@@ -24,8 +24,12 @@ pytestmark = pytest.mark.anyio
 ANY = RowWishes(None)
 
 
+def lines(rows: list[dict[str, Any]]) -> str:
+    return "".join(f"{json.dumps(row)}\n" for row in rows)
+
+
 def write(path: Path, rows: list[dict[str, Any]]) -> Path:
-    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
+    path.write_text(lines(rows), encoding="utf-8")
     return path
 
 
@@ -56,8 +60,7 @@ def desk(emulated: EmulatedHub, hub: Hub) -> Desk:
 
 
 def add(desk: Desk, rows: list[dict[str, Any]], **how: Any) -> str:
-    lines = "".join(f"{json.dumps(row)}\n" for row in rows)
-    desk.emulated.add_repo("alice/talks", {"train.jsonl": lines}, repo_type="dataset", **how)
+    desk.emulated.add_repo("alice/talks", {"train.jsonl": lines(rows)}, repo_type="dataset", **how)
     return "alice/talks"
 
 
@@ -91,8 +94,7 @@ async def test_other_wishes_are_another_look(desk: Desk) -> None:
 async def test_a_new_commit_is_read(desk: Desk) -> None:
     data = add(desk, talks(40))
     assert (await desk.look(data)).rows_checked == 40
-    lines = "".join(f"{json.dumps(row)}\n" for row in talks(50))
-    desk.emulated.commit_files(data, {"train.jsonl": lines}, repo_type="dataset")
+    desk.emulated.commit_files(data, {"train.jsonl": lines(talks(50))}, repo_type="dataset")
     assert (await desk.look(data)).rows_checked == 50
 
 

@@ -6,7 +6,7 @@ from typing import cast
 from trl_mcp.checks.check import Check, Fault, Gathered
 from trl_mcp.estimate.few_bits import cannot_train
 from trl_mcp.estimate.machine import card_of
-from trl_mcp.estimate.setup import EXPERT_MODULES, SCORING_METHODS, UNADAPTED_EXPERTS
+from trl_mcp.estimate.setup import SCORING_METHODS, Lora, adapts_experts
 from trl_mcp.recipes.gguf import later_obstacle
 from trl_mcp.values import ModelReport, Severity, ToolName, call
 
@@ -69,15 +69,11 @@ def only_encodes(gathered: Gathered) -> Fault | None:
 def dropout_on_experts(gathered: Gathered) -> Fault | None:
     """Find an adapter with dropout on the experts of a mixture of experts, which PEFT refuses."""
     shape, lora = gathered.shape, gathered.recipe.lora
-    if shape is None or not shape.experts or not lora or not lora.get("lora_dropout"):
+    if shape is None or not lora or not lora.get("lora_dropout"):
         return None
-    if shape.model_type in UNADAPTED_EXPERTS:
-        return None
-    targets = lora.get("target_modules")
-    names = (
-        {str(name).rpartition(".")[2] for name in cast(list[object], targets)} if isinstance(targets, list) else None
-    )
-    if names is not None and not names & EXPERT_MODULES:
+    named = lora.get("target_modules")
+    targets = (str(name).rpartition(".")[2] for name in cast(list[object], named)) if isinstance(named, list) else None
+    if not adapts_experts(shape, Lora() if targets is None else Lora(targets=frozenset(targets))):
         return None
     return Fault(
         f"{gathered.model.name} is a mixture of experts, and PEFT puts no adapter with dropout on experts; lora_dropout is "

@@ -23,27 +23,31 @@ class ScanMemory:
         self._kept = OrderedDict[str, Scan]()
 
     def find(self, source: RowSource, wishes: RowWishes) -> Scan | None:
-        """Return the scan of this source with these wishes, if there was one."""
-        return self._kept.get(_key(source, wishes))
+        """Return the scan of this source with these wishes, if there was one.
+
+        Rows that were shown for a method where none was named are those of who names it.
+        """
+        known = self._kept.get(_key(source, wishes))
+        if known is not None or wishes.method is None:
+            return known
+        shown = self._kept.get(_key(source, replace(wishes, method=None)))
+        return _as_named(shown) if shown is not None and shown.report.use.get("method") == wishes.method else None
 
     def keep(self, source: RowSource, wishes: RowWishes, scan: Scan) -> None:
-        """Keep a scan, also for who names the method that the rows were shown for, and let the oldest go."""
-        self._add(_key(source, wishes), scan)
-        method = scan.report.use.get("method")
-        if wishes.method is None and isinstance(method, str):
-            others = (each for each in scan.report.problems if each.code != _SAID_WHERE_NO_METHOD_IS_NAMED)
-            named = replace(scan, report=replace(scan.report, problems=tuple(others)))
-            self._add(_key(source, replace(wishes, method=method)), named)
-
-    def _add(self, key: str, scan: Scan) -> None:
+        """Keep a scan, and let the oldest go."""
+        key = _key(source, wishes)
         self._kept[key] = scan
         self._kept.move_to_end(key)
         while len(self._kept) > self._most or (len(self._kept) > 1 and self._characters() > self._most_characters):
             self._kept.popitem(last=False)
 
     def _characters(self) -> int:
-        samples = {id(scan.sample): scan.sample for scan in self._kept.values()}
-        return sum(row.characters for sample in samples.values() for row in sample)
+        return sum(row.characters for scan in self._kept.values() for row in scan.sample)
+
+
+def _as_named(scan: Scan) -> Scan:
+    problems = tuple(each for each in scan.report.problems if each.code != _SAID_WHERE_NO_METHOD_IS_NAMED)
+    return replace(scan, report=replace(scan.report, problems=problems))
 
 
 def _key(source: RowSource, wishes: RowWishes) -> str:

@@ -16,6 +16,7 @@ from trl_mcp.recipes.sharding import cannot_shard
 from trl_mcp.values import Flavor, ModelShape
 
 TUNINGS = ("full", "lora", "qlora")
+DISK = "disk"
 _VERDICTS = ("fits", "tight", "no")
 _MOST_TOKENS = 16_384
 _GB = 1e9
@@ -26,7 +27,8 @@ class Option:
     """One machine and tuning for a job. Hours and money are None where the machine's speed is not known.
 
     `usd_p90` is what nine in ten such runs stay below. `reason` says in words why it fits or not and what bounds it;
-    `is_unable` that no memory would help, `remedy` (part of the reason) what would make it fit on this machine.
+    `is_unable` that no memory would help, `remedy` (part of the reason) what would make it fit on this machine. `bound`
+    is what decides: DISK, RAM, or the memory of a card.
     """
 
     hardware: str
@@ -48,6 +50,7 @@ class Option:
     micro_usd_per_minute: int = 0
     is_unable: bool = False
     remedy: str = ""
+    bound: str = ""
 
     @property
     def possible(self) -> bool:
@@ -62,7 +65,7 @@ def option(shape: ModelShape, job: Job, flavor: Flavor, tuning: str) -> Option:
     setup = fitting or setup_for(shape, job, flavor, tuning, 1)
     needed = peak(shape, setup, room)
     unable = _unable(shape, setup, job, flavor)
-    judged, reason = ("no", unable) if unable else _judge(shape, setup, job, flavor, needed)
+    judged, reason, bound = ("no", unable, "") if unable else _judge(shape, setup, job, flavor, needed)
     remedy = _remedy(shape, setup, job, room) if judged == "no" and not unable else ""
     found = Option(
         hardware=flavor.name,
@@ -77,6 +80,7 @@ def option(shape: ModelShape, job: Job, flavor: Flavor, tuning: str) -> Option:
         reason=f"{reason}; {remedy}" if remedy else reason,
         is_unable=bool(unable),
         remedy=remedy,
+        bound=bound,
     )
     return _timed(found, duration(shape, setup, job, card), flavor) if card else found
 
@@ -173,14 +177,14 @@ def _divisors(number: int) -> list[int]:
     return [count for count in range(1, number + 1) if number % count == 0]
 
 
-def _judge(shape: ModelShape, setup: Setup, job: Job, flavor: Flavor, needed: Memory) -> tuple[str, str]:
-    """Return the verdict on memory of card and host, and disk, with the reason."""
+def _judge(shape: ModelShape, setup: Setup, job: Job, flavor: Flavor, needed: Memory) -> tuple[str, str, str]:
+    """Return the verdict on memory of card and host, and disk, with the reason and with which of them decides."""
     room = usable_gb(flavor)
     what = f"the {flavor.accelerator}" if flavor.gpu_count else "the machine"
     limits = {
         f"memory of {what}": (needed.process, room) if flavor.gpu_count else (0.0, 1.0),
         "RAM": (host_gb(shape, setup, job, flavor, needed), flavor.ram_gb or float("inf")),
-        "disk": (disk_gb(shape, setup, job), flavor.disk_gb or float("inf")),
+        DISK: (disk_gb(shape, setup, job), flavor.disk_gb or float("inf")),
     }
     judged = {
         name: verdict(need, limit) if name.startswith("memory") or not flavor.gpu_count else _enough(need, limit)
@@ -192,8 +196,8 @@ def _judge(shape: ModelShape, setup: Setup, job: Job, flavor: Flavor, needed: Me
         worst = next(iter(limits)) if flavor.gpu_count else "RAM"
         need, limit = limits[worst]
     words = {"fits": "fits", "tight": "may run out:", "no": "does not fit:"}[judged[worst]]
-    most = "" if worst == "disk" else f", {_largest(needed)}"
-    return judged[worst], f"{words} {need:.1f} GB of {limit:.1f} GB {worst}{most}"
+    most = "" if worst == DISK else f", {_largest(needed)}"
+    return judged[worst], f"{words} {need:.1f} GB of {limit:.1f} GB {worst}{most}", worst
 
 
 def _remedy(shape: ModelShape, setup: Setup, job: Job, room: float) -> str:

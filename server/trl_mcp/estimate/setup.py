@@ -9,7 +9,7 @@ ALL_LINEAR = frozenset({"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up
 EXPERT_MODULES = frozenset({"gate_proj", "up_proj", "down_proj"})
 #: Models whose experts PEFT 0.21.2 leaves alone: model types of transformers 5.23 that have experts and are not among
 #: those whose modules it maps to tensors (transformers_weight_conversion.py). Those it does not know count as mapped.
-UNADAPTED_EXPERTS = frozenset(
+_UNADAPTED_EXPERTS = frozenset(
     [
         *("aria_text", "bamba", "dbrx", "deepseek_v4", "gpt_oss", "granitemoe", "granitemoehybrid", "granitemoeshared"),
         *("granitemoe_swa", "hy_v3", "hy_v4", "jamba", "jetmoe", "kimi_linear", "lfm2_moe", "llama4", "llama4_text"),
@@ -195,7 +195,7 @@ def _expert_numbers(shape: ModelShape, lora: Lora) -> int:
 
 def adapts_experts(shape: ModelShape, lora: Lora | None) -> bool:
     """Whether adapters are put on experts."""
-    is_known = shape.model_type not in UNADAPTED_EXPERTS
+    is_known = shape.model_type not in _UNADAPTED_EXPERTS
     return bool(shape.experts and is_known and lora and EXPERT_MODULES & lora.targets)
 
 

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from trl_mcp.errors import InvalidArguments
 from trl_mcp.estimate.machine import card_of
-from trl_mcp.estimate.options import Option, cheapest, choose, highest_cost, lack, option
+from trl_mcp.estimate.options import DISK, Option, cheapest, choose, highest_cost, lack, option
 from trl_mcp.estimate.processors import with_hours
 from trl_mcp.plan.place import LOCAL
 from trl_mcp.plan.workload import Workload, used_part
@@ -122,7 +122,7 @@ def judged(found: Option) -> Choice:
     fix = "Name larger hardware, or a smaller tuning."
     if found.possible:
         fix = "A smaller max_length or batch leaves more room."
-        if " disk" in found.reason:
+        if found.bound == DISK:
             fix = "Free disk space on this machine, or name larger hardware."
     elif found.is_unable:
         fix = "Change what the message names: more memory does not help."

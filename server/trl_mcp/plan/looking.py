@@ -129,8 +129,8 @@ async def _scan(source: RowSource, looking: Looking, deadline: float, gathering:
     def tell(rows: int, total: int | None) -> None:
         anyio.from_thread.run(report, rows, total)
 
-    look = partial(look_at, source, looking.wishes, deadline, tell)
-    found = await anyio.to_thread.run_sync(look, abandon_on_cancel=True)
+    scan = partial(look_at, source, looking.wishes, deadline, tell)
+    found = await anyio.to_thread.run_sync(scan, abandon_on_cancel=True)
     if not looking.data.is_url:  # what lies there may change and nothing tell of it
         gathering.scans.keep(source, looking.wishes, found)
     return found

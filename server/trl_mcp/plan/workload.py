@@ -179,8 +179,7 @@ class Workload:
             return math.ceil(asked.epochs)
         if strategy != "steps":
             return 0
-        every = cast(float, self._read("eval_steps") or self._read("logging_steps") or 10)
-        return int(1 / every) if every < 1 else int(asked.steps // every)
+        return _times(asked, cast(float, self._read("eval_steps") or self._read("logging_steps") or 10))
 
     def _checkpoints(self, asked: Job) -> int | None:
         """Return how many checkpoints the arguments ask for; None where the job's clock decides."""
@@ -188,10 +187,18 @@ class Workload:
         if not {"save_strategy", "save_steps"} & config.keys():
             return None
         strategy = str(self._read("save_strategy") or "steps")
-        if strategy in ("epoch", "best"):
-            return math.ceil(asked.epochs) if strategy == "epoch" else asked.evaluations
-        every = cast(float, self._read("save_steps") or 500)
-        return 0 if strategy == "no" else int(1 / every) if every < 1 else int(asked.steps // every)
+        if strategy == "no":
+            return 0
+        if strategy == "best":
+            return asked.evaluations
+        if strategy == "epoch":
+            return math.ceil(asked.epochs)
+        return _times(asked, cast(float, self._read("save_steps") or 500))
+
+
+def _times(asked: Job, every: float) -> int:
+    """Return how often something comes that is done every so many steps, or below 1 each such share of them."""
+    return int(1 / every) if every < 1 else int(asked.steps // every)
 
 
 def _lora(config: Mapping[str, object], shape: ModelShape) -> Lora:
@@ -216,8 +223,10 @@ def _targets(named: object) -> frozenset[str]:
 def _attention(config: Mapping[str, object], shape: ModelShape) -> str:
     loading = config.get("model_init_kwargs")
     named = str(cast(Mapping[str, object], loading).get("attn_implementation", "")) if isinstance(loading, dict) else ""
-    if named in {"eager", "sdpa"} or "flash" in named:
-        return "flash" if "flash" in named else named
+    if "flash" in named:
+        return "flash"
+    if named in {"eager", "sdpa"}:
+        return named
     return "eager" if shape.model_type in EAGER_BY_DEFAULT else "sdpa"
 
 
